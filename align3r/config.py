@@ -1,0 +1,127 @@
+"""Every option, once: the same frozen dataclasses are the API, the CLI, scene.json and the docs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+ModelName = Literal["auto", "geometric"]
+GraphName = Literal[
+    "keyframes", "complete", "swin", "swinstride", "swin2stride", "logwin", "oneref"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """Which frames of the input take part."""
+
+    start: float = 0.0
+    """Begin at this time, in seconds."""
+    stop: float | None = None
+    """End before this time, in seconds."""
+    stride: int = 1
+    """Take every n-th frame."""
+    fps: float | None = None
+    """Video: take at most this many frames a second. Images: their frame rate (30 if not given)."""
+    max_frames: int | None = None
+    """Take at most this many frames, spread evenly over the whole input."""
+    size: int = 512
+    """Long side of the working images, in pixels; results are always at the source size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraOptions:
+    """What is known about the cameras, and which regions are known to move."""
+
+    focal: float | None = None
+    """Known focal length in source pixels; solved for when not given."""
+    intrinsics: tuple[float, float, float, float] | None = None
+    """Known fx, fy, cx, cy in source pixels; the centre of the top-left pixel is (0, 0)."""
+    poses: str | None = None
+    """Known camera poses: a TUM trajectory or a cameras.npz; matched to the frames by time."""
+    masks: str | None = None
+    """Folder of your own masks, one image a frame, white = moving; they win over the automatic ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
+    """Which pairs of frames are looked at."""
+
+    graph: GraphName = "keyframes"
+    """Pair graph; `keyframes` grows linearly with the frames (30 frames: 138 pairs)."""
+    group: int = 10
+    """Frames in a keyframe group."""
+    window: int = 5
+    """Window of swin, swinstride, swin2stride and logwin."""
+    reference: int = 0
+    """Reference frame of oneref."""
+    cyclic: bool = False
+    """The last frame is followed by the first."""
+    symmetric: bool = False
+    """Look at every pair in both orders."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionOptions:
+    """How moving regions are told from the static scene."""
+
+    enabled: bool = True
+    """Find moving regions; off: everything is taken as static."""
+    threshold: float = 4.0
+    """Disagreement with the static scene, in robust standard deviations, that counts as motion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignOptions:
+    """How pair predictions become one scene."""
+
+    geometry: Literal["depth", "scale"] = "depth"
+    """Solve for a depth map per frame, or for a scale map on a prior depth."""
+    schedule: Literal["auto", "joint", "keyframes"] = "auto"
+    """All pairs in one problem; or keyframes first, then each group against them (auto: long videos)."""
+    steps: int = 300
+    """Adam steps; 300 as in the paper's supplement."""
+    learning_rate: float = 0.05
+    """Initial Adam learning rate, cosine decay."""
+    pixels: int = 2304
+    """Pixels a view that take part in the Adam solve, on a grid; 0 = all. Depth is always full size."""
+    focal: Literal["shared", "per-frame"] = "shared"
+    """One focal length for the video, or one a frame."""
+    flow_weight: float = 0.01
+    """Weight of the flow loss (MonST3R); 0 switches it off."""
+    smooth_weight: float = 0.01
+    """Weight of the trajectory smoothness; 0 switches it off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is written beside the cameras, depth and masks."""
+
+    min_confidence: float = 1.5
+    """Points of points.ply and the viewer need at least this confidence."""
+    max_points: int = 1_000_000
+    """Most points in points.ply."""
+    html: bool = True
+    """Write scene.html, the self-contained viewer."""
+    pictures: bool = True
+    """Write depth.mp4 and cameras.png."""
+    overwrite: bool = False
+    """Replace an existing result folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """All options of one reconstruction."""
+
+    model: ModelName = "auto"
+    """Pair predictor; `geometric` needs no weights and no download."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    seed: int = 0
+    """Same seed, same machine, same files."""
+    input: InputOptions = field(default_factory=InputOptions)
+    camera: CameraOptions = field(default_factory=CameraOptions)
+    pairs: PairOptions = field(default_factory=PairOptions)
+    motion: MotionOptions = field(default_factory=MotionOptions)
+    align: AlignOptions = field(default_factory=AlignOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)

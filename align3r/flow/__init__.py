@@ -1,0 +1,1 @@
+"""Dense optical flow behind one protocol."""

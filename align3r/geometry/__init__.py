@@ -1,0 +1,1 @@
+"""Pure functions: cameras, rigid motions, robust statistics."""

@@ -1,0 +1,1 @@
+"""The global aligner: pair predictions in, one scene out."""

@@ -1,0 +1,1 @@
+"""Which pairs of frames are looked at."""

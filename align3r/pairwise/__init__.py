@@ -1,0 +1,1 @@
+"""Predictors of pair point maps behind one protocol."""

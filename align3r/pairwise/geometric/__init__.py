@@ -1,0 +1,1 @@
+"""The embedded predictor: no network, no download."""

@@ -1,0 +1,117 @@
+"""The values that flow from stage to stage. Frozen: no stage edits another's output.
+
+Conventions (the only table): OpenCV camera axes (x right, y down, z forward); poses are
+`world_from_cam`; the centre of the top-left pixel is (0, 0); depth is z-depth, `nan` where
+unknown; confidence is float32, larger is better; masks are True where the scene moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(stage, done, total)."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames that take part, at the working size, with the times of the container."""
+
+    images: np.ndarray
+    """(N, h, w, 3) uint8 RGB at the working size."""
+    times: np.ndarray
+    """(N,) float64 seconds, strictly increasing."""
+    index: np.ndarray
+    """(N,) int64 number of each frame in the source."""
+    source_size: tuple[int, int]
+    """(width, height) of the source frames, after the rotation tag is obeyed."""
+    source: str
+    """Name of the video or folder, for people."""
+
+    def __post_init__(self) -> None:
+        if not len(self.images) == len(self.times) == len(self.index):
+            raise ValueError(
+                f"{len(self.images)} images, {len(self.times)} times, {len(self.index)} numbers: "
+                "a frame has one of each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the working images."""
+        return self.images.shape[2], self.images.shape[1]
+
+
+@dataclass(frozen=True)
+class KnownCameras:
+    """What the user knows about the cameras; None means: solve for it."""
+
+    intrinsics: np.ndarray | None = None
+    """(N, 3, 3) float64 in pixels of the working size; fixed in the solve."""
+    world_from_cam: np.ndarray | None = None
+    """(N, 4, 4) float64; nan rows for frames whose pose is not known; fixed in the solve."""
+
+
+@dataclass(frozen=True)
+class PairFlows:
+    """Dense optical flow of every pair (i, j), both directions, in working pixels."""
+
+    edges: np.ndarray
+    """(E, 2) int64."""
+    forward: np.ndarray
+    """(E, h, w, 2) float16 or float32: pixel of i + forward = its match in j."""
+    backward: np.ndarray
+    """(E, h, w, 2): pixel of j + backward = its match in i."""
+    forward_valid: np.ndarray
+    """(E, h, w) bool: forward-backward consistent and inside the image."""
+    backward_valid: np.ndarray
+    """(E, h, w) bool."""
+
+
+@dataclass(frozen=True)
+class PairPredictions:
+    """What a predictor says about pairs (i, j): point maps of both views in camera i's frame.
+
+    Every pair has a free scale of its own. Points are finite and confidences are >= 1; a
+    confidence of 1 has no say in the alignment (its weight is ln 1 = 0).
+    """
+
+    edges: np.ndarray
+    """(E, 2) int64, i != j."""
+    points: Tensor
+    """(E, 2, h, w, 3) float16 or float32: views i and j, both in camera i's frame."""
+    confidence: Tensor
+    """(E, 2, h, w) float16 or float32."""
+    principal_point: tuple[float, float]
+    """Principal point, in working pixels, that the points were made with."""
+    moving: np.ndarray | None = None
+    """(N, h, w) bool, if the predictor looked at the whole video and already knows."""
+    warnings: tuple[str, ...] = ()
+    """What the predictor noticed and a person should know ("no parallax ...")."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What the aligner found, at the working size, in one common scale."""
+
+    world_from_cam: np.ndarray
+    """(N, 4, 4) float64; camera 0 is the identity unless poses were known."""
+    focal: np.ndarray
+    """(N,) float64, working pixels (fx = fy)."""
+    principal_point: tuple[float, float]
+    """Working pixels."""
+    depth: np.ndarray
+    """(N, h, w) float32 z-depth; nan where unknown."""
+    confidence: np.ndarray
+    """(N, h, w) float32."""
+    losses: dict[str, float] = field(default_factory=dict)
+    """Final value of each named term and their weighted `total`."""
