@@ -1,0 +1,119 @@
+"""Plan main memory before it is spent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from align3r.errors import NoRoomError
+
+GB = 1e9
+VIEWS = 2
+POINTS_BYTES = 3 * 2
+CONFIDENCE_BYTES = 2
+FLOW_BYTES = 2 * 2
+MASK_BYTES = 1
+FRAME_BYTES = 3
+SOLUTION_BYTES = 4 + 4 + MASK_BYTES
+# The solver and the fusion hold a few float32 planes a frame (depth, its gradient, two sums).
+WORKING_BYTES = 4 * 4
+# Python with torch and OpenCV loaded, before the first frame.
+LIBRARIES_BYTES = 600_000_000
+SMALLEST_SIZE = 128
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a reconstruction will hold in main memory at its peak, in bytes by item."""
+
+    n_frames: int
+    """Frames that take part."""
+    n_pairs: int
+    """Pairs that are looked at."""
+    size: tuple[int, int]
+    """(width, height) of the working images."""
+    frames: int
+    """RGB images."""
+    predictions: int
+    """Points and confidence of both views of every pair, float16."""
+    flows: int
+    """Flow and validity of every pair in both directions, float16 and bool."""
+    solution: int
+    """Depth, confidence and mask of every frame."""
+    working: int
+    """What the solver needs beside that, and the libraries themselves."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Sum of all items."""
+        return self.frames + self.predictions + self.flows + self.solution + self.working
+
+    @property
+    def total_gb(self) -> float:
+        """Sum of all items in GB (10^9 bytes)."""
+        return self.total_bytes / GB
+
+    def describe(self) -> str:
+        """One line for people."""
+        width, height = self.size
+        return (
+            f"{self.n_frames} frames of {width}x{height}, {self.n_pairs} pairs: "
+            f"{self.total_gb:.1f} GB (predictions {self.predictions / GB:.1f}, "
+            f"flows {self.flows / GB:.1f}, rest "
+            f"{(self.frames + self.solution + self.working) / GB:.1f})"
+        )
+
+
+def plan_memory(n_frames: int, n_pairs: int, size: tuple[int, int]) -> MemoryPlan:
+    """The memory a reconstruction needs.
+
+    Args:
+        n_frames: Frames that take part.
+        n_pairs: Pairs that are looked at.
+        size: (width, height) of the working images.
+    """
+    pixels = size[0] * size[1]
+    return MemoryPlan(
+        n_frames=n_frames,
+        n_pairs=n_pairs,
+        size=size,
+        frames=n_frames * pixels * FRAME_BYTES,
+        predictions=n_pairs * pixels * VIEWS * (POINTS_BYTES + CONFIDENCE_BYTES),
+        flows=n_pairs * pixels * VIEWS * (FLOW_BYTES + MASK_BYTES),
+        solution=n_frames * pixels * SOLUTION_BYTES,
+        working=n_frames * pixels * WORKING_BYTES + LIBRARIES_BYTES,
+    )
+
+
+def require_room(plan: MemoryPlan, free_bytes: int) -> None:
+    """Refuse a plan that does not fit, before anything is computed.
+
+    Args:
+        plan: What is needed.
+        free_bytes: What there is.
+
+    Raises:
+        NoRoomError: More is needed than there is; the hint has two ways out that do fit, if any.
+    """
+    if plan.total_bytes <= free_bytes:
+        return
+    width, height = plan.size
+    raise NoRoomError(
+        f"{plan.n_frames} frames of {width}x{height} with {plan.n_pairs} pairs need "
+        f"{plan.total_gb:.1f} GB of memory, {free_bytes / GB:.1f} GB are free",
+        hint=_ways_out(plan, free_bytes),
+    )
+
+
+def _ways_out(plan: MemoryPlan, free_bytes: int) -> str:
+    room = max(free_bytes - LIBRARIES_BYTES, 0) / (plan.total_bytes - LIBRARIES_BYTES)
+    ways = []
+    long_side = int(max(plan.size) * math.sqrt(room)) // 32 * 32
+    if long_side >= SMALLEST_SIZE:
+        ways.append(f"--input.size {long_side}")
+    # Pairs grow at least in proportion to the frames, so dividing the frames is enough.
+    if room * plan.n_frames >= 2:
+        ways.append(f"--input.stride {math.ceil(1 / room)}")
+    if not ways:
+        return "use --pairs.graph keyframes with --pairs.group 5, or a machine with more memory"
+    return "add " + ", or ".join([*ways, "--pairs.group 5 (about half the pairs of groups of 10)"])
