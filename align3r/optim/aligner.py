@@ -1,0 +1,262 @@
+"""From pair predictions to cameras and depth: the aligner."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from align3r.config import AlignOptions
+from align3r.errors import SolveError, UsageError
+from align3r.geometry.rigid import inverse_rigid
+from align3r.optim.depth import full_depth, scale_map_depth
+from align3r.optim.journal import Checkpoint
+from align3r.optim.keyframes import solve_keyframes
+from align3r.optim.sampling import Grid, check_connected, choose_grid, sample_predictions
+from align3r.optim.stages import Scene, solve_joint
+from align3r.optim.state import Estimate, Fixed
+from align3r.types import KnownCameras, PairFlows, PairPredictions, Progress, Solution
+
+log = logging.getLogger(__name__)
+
+JOINT_FRAMES = 120
+"""`auto`: up to so many frames are solved in one problem."""
+
+
+def align(
+    predictions: PairPredictions,
+    *,
+    n_frames: int,
+    options: AlignOptions,
+    flows: PairFlows | None = None,
+    static: np.ndarray | None = None,
+    prior: np.ndarray | None = None,
+    known: KnownCameras | None = None,
+    keyframes: np.ndarray | None = None,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+    device: torch.device | str = "cpu",
+) -> Solution:
+    """Bring all pair predictions into one scene.
+
+    Args:
+        predictions: E >= 1 pairs that connect all frames.
+        n_frames: N >= 2.
+        options: Parametrisation, schedule, weights.
+        flows: Flow of pairs, for the flow term; their edges need not be the predictions'.
+        static: (N, h, w) bool, True where nothing moves; None: everywhere.
+        prior: (N, h, w) positive prior depth; needed for geometry "scale".
+        known: Intrinsics and poses that are not solved for. With poses (two or more places)
+            the result is in their unit and frame.
+        keyframes: Frames whose pairs are solved first in the "keyframes" schedule.
+        progress: Told ("align", done, total).
+        checkpoint: Makes an interrupted call go on where it stopped, with the same result.
+        device: Where to compute.
+
+    Returns:
+        The cameras, dense depth and confidence; camera 0 is the identity unless poses are
+        known. The unit of length makes the geometric mean of the pair scales 1/2.
+
+    Raises:
+        SolveError: No pairs, unconnected frames, or values that are not finite.
+        UsageError: Options and arguments contradict each other.
+    """
+    known = known or KnownCameras()
+    edges = np.asarray(predictions.edges)
+    check_connected(edges, n_frames)
+    lens = _lens(predictions, known)
+    scene = _scene(predictions, n_frames, lens, options, torch.device(device))
+    scene = replace(
+        scene,
+        fixed=_fixed(known, scene),
+        flows=flows,
+        static=static,
+        prior=_prior_samples(prior, scene),
+    )
+    keys = np.zeros(0, np.int64) if keyframes is None else np.asarray(keyframes)
+    if _in_groups(options, scene, keys):
+        estimate, losses = solve_keyframes(scene, keys, progress, checkpoint)
+    else:
+        estimate, losses = solve_joint(scene, progress, checkpoint)
+    if not scene.fixed.any_pose:
+        estimate = _camera_zero(estimate)
+    depth, confidence = _dense(estimate, scene, lens, predictions, prior)
+    solution = Solution(
+        world_from_cam=_keep_known(estimate, known),
+        focal=estimate.focal.cpu().numpy(),
+        principal_point=lens.principal_point,
+        depth=depth,
+        confidence=confidence,
+        losses=losses,
+    )
+    _check_finite(solution)
+    return solution
+
+
+@dataclass(frozen=True)
+class _Lens:
+    """What all frames share of their intrinsics."""
+
+    principal_point: tuple[float, float]
+    aspect: float
+    """Horizontal over vertical focal length."""
+
+
+def _lens(predictions: PairPredictions, known: KnownCameras) -> _Lens:
+    """Principal point and aspect: the known ones, else the predictor's and 1."""
+    if known.intrinsics is None:
+        return _Lens(predictions.principal_point, 1.0)
+    matrices = np.asarray(known.intrinsics, np.float64)
+    shared = np.stack(
+        [matrices[:, 0, 2], matrices[:, 1, 2], matrices[:, 0, 0] / matrices[:, 1, 1]], axis=1
+    )
+    spread = np.ptp(shared, axis=0)
+    if spread[:2].max() > 0.01 or spread[2] > 1e-4:
+        raise UsageError(
+            f"the known intrinsics differ between frames: principal points by "
+            f"{spread[:2].max():.2f} pixels, aspect by {spread[2]:.4f}; only focal lengths may",
+            hint="crop the frames to one common principal point",
+        )
+    cx, cy, aspect = (float(value) for value in shared[0])
+    return _Lens((cx, cy), aspect)
+
+
+def _centred(pixels: np.ndarray, lens: _Lens, n_frames: int, device: torch.device) -> Tensor:
+    """(N, 2, P) pixel minus principal point, y in units of the horizontal focal length."""
+    offset = (pixels - np.array(lens.principal_point)) * np.array([1.0, lens.aspect])
+    return torch.from_numpy(offset.T).float().to(device).expand(n_frames, -1, -1)
+
+
+def _scene(
+    predictions: PairPredictions,
+    n_frames: int,
+    lens: _Lens,
+    options: AlignOptions,
+    device: torch.device,
+) -> Scene:
+    """The predictions at the pixels that take part; nothing known, no flow yet."""
+    _, _, height, width, _ = predictions.points.shape
+    grid = choose_grid(height, width, options.pixels, np.random.default_rng(0))
+    blank = torch.full((n_frames, len(grid.index)), torch.nan, dtype=torch.float64, device=device)
+    return Scene(
+        samples=sample_predictions(predictions, grid, device),
+        grid=grid,
+        centred=_centred(grid.pixels(), lens, n_frames, device),
+        aspect=lens.aspect,
+        prior=torch.ones_like(blank, dtype=torch.float32),
+        fixed=Fixed(blank[:, :1, None].expand(-1, 4, 4), blank[:, 0], blank),
+        flows=None,
+        static=None,
+        options=options,
+    )
+
+
+def _fixed(known: KnownCameras, scene: Scene) -> Fixed:
+    """Known poses and focal lengths as constraints."""
+    fixed = scene.fixed
+    if known.intrinsics is not None:
+        focal = torch.from_numpy(np.asarray(known.intrinsics, np.float64)[:, 0, 0].copy())
+        fixed = replace(fixed, focal=focal.to(fixed.focal))
+    if known.world_from_cam is not None:
+        pose = np.asarray(known.world_from_cam, np.float64)
+        unknown = ~np.isfinite(pose).all(axis=(1, 2), keepdims=True)
+        pose = np.where(unknown, np.nan, pose)
+        fixed = replace(fixed, world_from_cam=torch.from_numpy(pose).to(fixed.focal))
+    return fixed
+
+
+def _prior_samples(prior: np.ndarray | None, scene: Scene) -> Tensor:
+    """(N, P) prior depth where a scale map is solved, ones where a depth map is."""
+    if scene.options.geometry == "depth":
+        return scene.prior
+    if prior is None:
+        raise UsageError(
+            "a scale map needs a prior depth, and there is none", hint="use --align.geometry depth"
+        )
+    bad = int((~(np.isfinite(prior) & (prior > 0))).sum())
+    if bad:
+        raise SolveError(
+            f"the prior depth has {bad} of {prior.size} values that are not positive numbers",
+            hint="use --align.geometry depth",
+        )
+    picked = prior.reshape(len(prior), -1)[:, scene.grid.index].astype(np.float32)
+    return torch.from_numpy(picked).to(scene.prior.device)
+
+
+def _in_groups(options: AlignOptions, scene: Scene, keyframes: np.ndarray) -> bool:
+    """Whether the schedule is keyframes first."""
+    long = len(scene.centred) > JOINT_FRAMES
+    if options.schedule == "joint" or (options.schedule == "auto" and not long):
+        return False
+    if len(keyframes) < 2 and options.schedule == "auto":
+        return False
+    if len(keyframes) < 2:
+        raise UsageError(
+            f"the keyframes schedule needs at least two keyframes and has {len(keyframes)}",
+            hint="use --pairs.graph keyframes with a smaller --pairs.group, "
+            "or --align.schedule joint",
+        )
+    poses = scene.fixed.world_from_cam[torch.from_numpy(np.asarray(keyframes)), 0, 0]
+    if scene.fixed.any_pose and int(poses.isfinite().sum()) < 2:
+        raise UsageError(
+            f"poses are known of fewer than two of the {len(keyframes)} keyframes",
+            hint="use --align.schedule joint",
+        )
+    return True
+
+
+def _camera_zero(estimate: Estimate) -> Estimate:
+    """The same scene with camera 0 at the origin."""
+    back = inverse_rigid(estimate.world_from_cam[:1])
+    pair = back[:, :3, :3] @ estimate.world_from_pair
+    pair[:, :, 3] += back[:, :3, 3]
+    pose = back @ estimate.world_from_cam
+    pose[0] = torch.eye(4).to(pose)
+    return Estimate(pose, estimate.focal, estimate.depth, pair)
+
+
+def _dense(
+    estimate: Estimate,
+    scene: Scene,
+    lens: _Lens,
+    predictions: PairPredictions,
+    prior: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, h, w) depth and confidence at full size."""
+    height, width = scene.grid.size
+    every = Grid(np.arange(height * width), (height, width), (height, width)).pixels()
+    n_frames = len(scene.centred)
+    centred = _centred(every, lens, n_frames, predictions.points.device)
+    depth, confidence = full_depth(predictions, estimate, centred)
+    if scene.options.geometry == "scale" and prior is not None:
+        depth = scale_map_depth(estimate.depth / scene.prior, prior, scene.grid)
+    elif scene.grid.full:
+        depth = estimate.depth.float().cpu().numpy().reshape(depth.shape)
+    return depth, confidence
+
+
+def _keep_known(estimate: Estimate, known: KnownCameras) -> np.ndarray:
+    """(N, 4, 4) poses; known ones to the last digit as they were given."""
+    poses = estimate.world_from_cam.cpu().numpy()
+    if known.world_from_cam is None:
+        return poses
+    given = np.asarray(known.world_from_cam, np.float64)
+    return np.where(np.isfinite(given).all(axis=(1, 2), keepdims=True), given, poses)
+
+
+def _check_finite(solution: Solution) -> None:
+    """No camera or depth that is not a number leaves the aligner."""
+    for name, values in (
+        ("poses", solution.world_from_cam),
+        ("focal lengths", solution.focal),
+        ("depths", solution.depth),
+    ):
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
+            raise SolveError(
+                f"{bad} of {values.size} {name} are not finite after the alignment",
+                hint="lower --align.learning-rate or look at the pair predictions",
+            )

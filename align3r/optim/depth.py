@@ -1,0 +1,130 @@
+"""Depth and confidence of every pixel once the cameras and pair similarities are known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from align3r.geometry.robust import weighted_median
+from align3r.optim.sampling import Grid
+from align3r.optim.state import Estimate
+from align3r.types import PairPredictions
+
+# Pixels of one view that no pair trusts still get the depth the pairs suggest.
+FLOOR_WEIGHT = 1e-3
+# Relative disagreement of the predictions of a pixel that halves its log confidence.
+TOLERANCE = 0.1
+REWEIGHTINGS = 6
+
+
+def depth_along_rays(points: Tensor, rays: Tensor, weight: Tensor) -> Tensor:
+    """Depth that minimises sum_k w_k |d r - y_k|: separable, convex, one unknown a pixel.
+
+    Iteratively re-weighted from the weighted median of the projections onto the ray.
+
+    Args:
+        points: (K, 3, P) what K predictions say about the pixels, in the camera.
+        rays: (3, P) with z = 1.
+        weight: (K, P) > 0.
+
+    Returns:
+        (P,) depth.
+    """
+    square = rays.square().sum(0)
+    along = (points * rays).sum(1) / square
+    aside = (points.square().sum(1) - along.square() * square).clamp(min=0.0)
+    depth = weighted_median(along, weight, dim=0)
+    quiet = (1e-4 * depth.abs()).square() * square + 1e-20
+    for _ in range(REWEIGHTINGS):
+        pull = weight * (square * (depth - along).square() + aside + quiet).rsqrt()
+        depth = (pull * along).sum(0) / pull.sum(0)
+    return depth
+
+
+def full_depth(
+    predictions: PairPredictions, estimate: Estimate, centred: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and confidence at full size, view by view.
+
+    The confidence is exp of the mean log confidence of the predictions, divided by
+    1 + (s / 0.1)^2, where s is their median absolute log-depth disagreement with the result;
+    1 where no prediction has a say.
+
+    Args:
+        predictions: All pairs.
+        estimate: Cameras and pair similarities.
+        centred: (N, 2, h * w) pixel minus principal point.
+
+    Returns:
+        (N, h, w) float32 depth and (N, h, w) float32 confidence, >= 1.
+    """
+    _, _, height, width, _ = predictions.points.shape
+    flat = np.asarray(predictions.edges).reshape(-1)
+    depth, sure = [], []
+    for frame in range(len(estimate.focal)):
+        seen = np.flatnonzero(flat == frame)
+        points, confidence = _observations(predictions, seen)
+        matrix = _cam_from_pair(estimate, frame, seen // 2).to(points)
+        points = torch.baddbmm(matrix[:, :, 3:], matrix[:, :, :3], points.mT)
+        rays = torch.cat(
+            [centred[frame] / estimate.focal[frame], torch.ones_like(centred[frame, :1])]
+        ).to(points)
+        weight = confidence.log()
+        behind = (points * rays).sum(1) <= 0
+        heavy = torch.where(behind, 1e-6 * weight, weight) + FLOOR_WEIGHT * (~behind) + 1e-9
+        best = depth_along_rays(points, rays, heavy)
+        best = best.clamp(min=1e-3 * float(best.median().clamp(min=1e-12)))
+        depth.append(best.view(height, width).cpu().numpy())
+        spread = _disagreement(points, rays, best, heavy)
+        strength = weight.mean(0) / (1 + (spread / TOLERANCE).square())
+        sure.append(strength.exp().view(height, width).cpu().numpy())
+    return np.stack(depth).astype(np.float32), np.stack(sure).astype(np.float32)
+
+
+def _observations(predictions: PairPredictions, seen: np.ndarray) -> tuple[Tensor, Tensor]:
+    """(K, P, 3) points and (K, P) confidence of the predictions about one view."""
+    take = torch.from_numpy(seen).to(predictions.points.device)
+    edge, side = take // 2, take % 2
+    points = predictions.points[edge, side].flatten(1, 2).float()
+    return points, predictions.confidence[edge, side].flatten(1).float().clamp(min=1.0)
+
+
+def _cam_from_pair(estimate: Estimate, frame: int, edges: np.ndarray) -> Tensor:
+    """(K, 3, 4) similarities from the pairs to one camera."""
+    cam_from_world = torch.linalg.inv(estimate.world_from_cam[frame].double())
+    pair = estimate.world_from_pair[torch.from_numpy(edges)].double()
+    matrix = cam_from_world[:3, :3] @ pair
+    matrix[:, :, 3] += cam_from_world[:3, 3]
+    return torch.as_tensor(matrix)
+
+
+def _disagreement(points: Tensor, rays: Tensor, depth: Tensor, weight: Tensor) -> Tensor:
+    """(P,) weighted median of |ln(depth of the prediction / depth)|."""
+    along = (points * rays).sum(1) / rays.square().sum(0)
+    ratio = (along.clamp(min=1e-9) / depth).log().abs()
+    return weighted_median(ratio, weight, dim=0)
+
+
+def scale_map_depth(scale: Tensor, prior: np.ndarray, grid: Grid) -> np.ndarray:
+    """The prior at full size times the smooth scale solved on the grid.
+
+    Args:
+        scale: (N, P) solved depth over prior at the pixels of the grid.
+        prior: (N, h, w) prior depth.
+        grid: The grid.
+
+    Returns:
+        (N, h, w) float32; edges are the prior's.
+    """
+    logs = scale.log().cpu().numpy().astype(np.float32)
+    depth = np.empty(prior.shape, np.float32)
+    for frame, values in enumerate(logs):
+        cells = values.reshape(grid.cells)
+        if not grid.full:
+            # A cell that fell on an outlier of the predictions takes its neighbours' scale.
+            cells = cv2.medianBlur(cells, 3) if min(grid.cells) >= 3 else cells
+            cells = cv2.resize(cells, grid.size[::-1], interpolation=cv2.INTER_LINEAR)
+        depth[frame] = prior[frame] * np.exp(cells)
+    return depth

@@ -1,0 +1,169 @@
+"""Where the solve starts: closed forms, a spanning tree, and medians over all pairs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from torch import Tensor
+
+from align3r.geometry.rigid import compose, inverse_rigid
+from align3r.geometry.robust import weighted_median, weiszfeld_focal
+from align3r.optim.consensus import consensus_poses, consensus_scales
+from align3r.optim.resection import resect
+from align3r.optim.sampling import Samples
+from align3r.optim.state import MEAN_PAIR_SCALE, Estimate, Fixed
+
+# Pixels a view that the start looks at; its errors are the predictions', not the sampling's.
+START_PIXELS = 768
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first estimate and what the health check later compares with."""
+
+    estimate: Estimate
+    """In the gauge of the solve."""
+    log_unit: float
+    """ln of (unit of the fixed values over unit of the solve)."""
+    first_from_second: Tensor
+    """(E, 4, 4) pose of the second camera in the first, in the unit of its pair."""
+
+
+def initialise(samples: Samples, centred: Tensor, fixed: Fixed, *, shared_focal: bool) -> Start:
+    """Focal lengths, poses, depths and pair similarities from the pairs alone.
+
+    Every pair gives a relative pose (resection of its second point map), depths of both its
+    views and a focal length. The maximum-confidence spanning tree chains poses and scales;
+    robust averages over all pairs then take out what a single wrong pair did to the tree.
+
+    Args:
+        samples: The predictions at the pixels that take part.
+        centred: (N, 2, P) pixel minus principal point.
+        fixed: What is known.
+        shared_focal: One focal length for all frames.
+    """
+    n_frames, pixels = len(centred), centred.shape[-1]
+    thin = slice(None, None, max(1, pixels // START_PIXELS))
+    few = Samples(samples.edges, samples.points[:, :, thin], samples.confidence[:, :, thin])
+    edges = torch.from_numpy(samples.edges).to(centred.device)
+    focal = initial_focals(few, centred[..., thin], shared=shared_focal)
+    focal = torch.where(fixed.focal.isnan(), focal, fixed.focal)
+    rays = (centred[..., thin] / focal[:, None, None]).mT[edges[:, 1]]
+    second_from_first = resect(few.points[:, 1], rays, few.confidence[:, 1].log())
+    score = few.confidence.mean(-1).prod(-1)
+    tree = spanning_tree(samples.edges, score.cpu().numpy(), n_frames)
+    log_depth, weight = pair_log_depths(samples, second_from_first)
+    log_scale = consensus_scales(
+        log_depth[..., thin], weight[..., thin], samples.edges, tree=tree, n_frames=n_frames
+    )
+    log_scale = log_scale - log_scale.mean() + math.log(MEAN_PAIR_SCALE)
+    first_from_second = inverse_rigid(second_from_first)
+    metric = first_from_second.clone()
+    metric[:, :3, 3] *= log_scale.exp()[:, None]
+    world_from_cam = consensus_poses(metric, edges, score, tree=tree, n_frames=n_frames)
+    depth = view_depths(log_depth + log_scale[:, None, None], weight, edges, n_frames)
+    base = world_from_cam[edges[:, 0]]
+    pair = torch.cat([log_scale.exp()[:, None, None] * base[:, :3, :3], base[:, :3, 3:]], dim=2)
+    estimate = Estimate(world_from_cam, focal, depth, pair)
+    log_unit = 0.0
+    if fixed.any_pose:
+        estimate, log_unit = meet_fixed(estimate, fixed)
+    return Start(estimate, log_unit, first_from_second)
+
+
+def initial_focals(samples: Samples, centred: Tensor, *, shared: bool) -> Tensor:
+    """(N,) focal lengths: the median over all pairs, or over the pairs a frame comes first in."""
+    first = torch.from_numpy(samples.edges[:, 0]).to(centred.device)
+    each = weiszfeld_focal(samples.points[:, 0], centred[first].mT)
+    each = torch.where(each > 0, each, torch.full_like(each, torch.nan))
+    overall = each.nanmedian()
+    if not overall.isfinite():
+        overall = centred.abs().amax() * 2.4  # 45 degrees: points at infinity or at the camera
+    focal = overall.expand(len(centred)).clone()
+    if not shared:
+        for frame in np.unique(samples.edges[:, 0]):
+            own = each[first == int(frame)].nanmedian()
+            focal[int(frame)] = own if own.isfinite() else overall
+    return focal
+
+
+def spanning_tree(edges: np.ndarray, score: np.ndarray, n_frames: int) -> list[tuple[int, int]]:
+    """The tree of the most confident pairs as (edge, frame it reaches), nearest to frame 0 first.
+
+    Of a pair and its mirror the better one is used; ties go to the shorter gap.
+    """
+    gap = np.abs(edges[:, 0] - edges[:, 1])
+    order = np.lexsort((np.arange(len(edges)), gap, -np.round(score, 9)))
+    rank = np.empty(len(edges))
+    rank[order] = np.arange(1, len(edges) + 1)
+    low, high = edges.min(1), edges.max(1)
+    best: dict[tuple[int, int], int] = {}
+    for edge in order[::-1]:
+        best[int(low[edge]), int(high[edge])] = int(edge)
+    chosen = list(best.values())
+    graph = coo_matrix((rank[chosen], (low[chosen], high[chosen])), shape=(n_frames, n_frames))
+    kept = minimum_spanning_tree(graph)
+    frames, parent = breadth_first_order(kept, 0, directed=False)
+    return [
+        (best[min(int(frame), int(parent[frame])), max(int(frame), int(parent[frame]))], int(frame))
+        for frame in frames[1:]
+    ]
+
+
+def pair_log_depths(samples: Samples, second_from_first: Tensor) -> tuple[Tensor, Tensor]:
+    """(E, 2, P) log z-depth of both views of each pair, in its unit, and what it weighs."""
+    turn, move = second_from_first[:, 2:3, :3], second_from_first[:, 2, 3]
+    second = (samples.points[:, 1] @ turn.mT).squeeze(-1) + move[:, None]
+    depth = torch.stack([samples.points[:, 0, :, 2], second], dim=1)
+    # Points of no confidence still have a say where nothing else speaks.
+    weight = samples.confidence.log() + 1e-3
+    front = depth > 0
+    typical = torch.where(front, depth, torch.full_like(depth, torch.nan)).flatten(1).nanmedian(1)
+    floor = 1e-3 * typical.values.nan_to_num(nan=1.0)[:, None, None]
+    return torch.maximum(depth, floor).log(), torch.where(front, weight, 1e-6 * weight)
+
+
+def view_depths(log_depth: Tensor, weight: Tensor, edges: Tensor, n_frames: int) -> Tensor:
+    """(N, P) depth of each view: weighted median over all pairs it is in."""
+    flat, heavy, view = log_depth.flatten(0, 1), weight.flatten(0, 1), edges.flatten()
+    return torch.stack(
+        [
+            weighted_median(flat[view == frame], heavy[view == frame], dim=0)
+            for frame in range(n_frames)
+        ]
+    ).exp()
+
+
+def meet_fixed(estimate: Estimate, fixed: Fixed) -> tuple[Estimate, float]:
+    """Turn and move the estimate so that its cameras meet the known ones, up to the unit."""
+    known = ~fixed.world_from_cam[:, 0, 0].isnan()
+    goal, have = fixed.world_from_cam[known], estimate.world_from_cam[known]
+    unit = _unit_ratio(estimate, fixed, known)
+    left, _, right = torch.linalg.svd((goal[:, :3, :3] @ have[:, :3, :3].mT).sum(0))
+    flip = torch.ones_like(left[0])
+    flip[2] = torch.linalg.det(left @ right).sign()
+    turn = (left * flip) @ right
+    move = (unit * goal[:, :3, 3] - have[:, :3, 3] @ turn.T).median(0).values
+    whole = compose(turn, move)
+    pose = whole @ estimate.world_from_cam
+    pair = whole[:3, :3] @ estimate.world_from_pair
+    pair[:, :, 3] += move
+    return Estimate(pose, estimate.focal, estimate.depth, pair), math.log(float(unit))
+
+
+def _unit_ratio(estimate: Estimate, fixed: Fixed, known: Tensor) -> Tensor:
+    """Unit of the fixed values over unit of the estimate: from depths, else from baselines."""
+    ratio = (estimate.depth / fixed.depth).log()
+    if ratio.isfinite().any():
+        return ratio[ratio.isfinite()].median().exp()
+    goal = torch.pdist(fixed.world_from_cam[known][:, :3, 3])
+    have = torch.pdist(estimate.world_from_cam[known][:, :3, 3])
+    usable = (goal > 1e-6 * goal.amax().clamp(min=1e-12)) & (have > 0) if len(goal) else goal > 0
+    if not usable.any():
+        return goal.new_ones(())  # one camera, or all in one place: nothing tells the unit
+    return (have[usable] / goal[usable]).log().median().exp()

@@ -1,0 +1,92 @@
+"""Pose of a camera from points and the rays they are seen along, many pairs at once."""
+
+from __future__ import annotations
+
+import roma
+import torch
+from torch import Tensor
+
+from align3r.geometry.rigid import compose
+
+# Residual, in units of the focal length, beyond which a pixel pulls with constant force.
+ROBUST_SLOPE = 2e-3
+
+
+def resect(points: Tensor, slopes: Tensor, weight: Tensor, steps: int = 12) -> Tensor:
+    """Camera pose that projects points onto the pixels they belong to.
+
+    Starts from the rotation that turns the directions of the points onto the rays (exact
+    without parallax), then takes damped Gauss-Newton steps on Huber-weighted reprojection
+    residuals; a step that does not improve a pair is not taken.
+
+    Args:
+        points: (E, P, 3) in some frame of each pair.
+        slopes: (E, P, 2) rays of the camera at z = 1.
+        weight: (E, P), >= 0; if a pair has none, all its points count alike.
+        steps: Gauss-Newton steps.
+
+    Returns:
+        (E, 4, 4) camera from the frame of the points.
+    """
+    empty = weight.sum(-1, keepdim=True) <= 0
+    weight = torch.where(empty, torch.ones_like(weight), weight)
+    weight = weight / weight.sum(-1, keepdim=True)
+    unit = points.norm(dim=-1).median(-1).values.clamp(min=1e-12)[:, None]
+    points = points / unit[..., None]
+    rotation = _turn_onto_rays(points, slopes, weight)
+    translation = points.new_zeros(len(points), 3)
+    damping = points.new_full((len(points),), 1e-3)
+    cost, step = _cost_and_step(rotation, translation, (points, slopes, weight), damping)
+    for _ in range(steps):
+        new_rotation = roma.rotvec_to_rotmat(step[:, :3]) @ rotation
+        new_translation = (roma.rotvec_to_rotmat(step[:, :3]) @ translation[..., None]).squeeze(
+            -1
+        ) + step[:, 3:]
+        new_cost, _ = _cost_and_step(
+            new_rotation, new_translation, (points, slopes, weight), damping
+        )
+        better = new_cost < cost
+        rotation = torch.where(better[:, None, None], new_rotation, rotation)
+        translation = torch.where(better[:, None], new_translation, translation)
+        damping = torch.where(better, damping / 5, damping * 10).clamp(1e-9, 1e6)
+        cost, step = _cost_and_step(rotation, translation, (points, slopes, weight), damping)
+    return compose(rotation, translation * unit)
+
+
+def _turn_onto_rays(points: Tensor, slopes: Tensor, weight: Tensor) -> Tensor:
+    """(E, 3, 3) rotation that best turns the directions of the points onto the rays."""
+    rays = torch.nn.functional.normalize(
+        torch.cat([slopes, torch.ones_like(slopes[..., :1])], dim=-1), dim=-1
+    )
+    directions = torch.nn.functional.normalize(points, dim=-1)
+    moment = (rays * weight[..., None]).mT @ directions
+    rotation: Tensor = roma.special_procrustes(moment)
+    return rotation
+
+
+def _cost_and_step(
+    rotation: Tensor, translation: Tensor, data: tuple[Tensor, Tensor, Tensor], damping: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Robust cost (E,) and the damped Gauss-Newton step (E, 6): turn, then move."""
+    points, slopes, weight = data
+    moved = points @ rotation.mT + translation[:, None]
+    depth = moved[..., 2]
+    front = depth > 1e-3
+    inverse = torch.where(front, 1.0 / depth, torch.zeros_like(depth))
+    place = moved[..., :2] * inverse[..., None]
+    miss = place - slopes
+    size = miss.norm(dim=-1).clamp(min=1e-12)
+    near = size.clamp(max=ROBUST_SLOPE)
+    loss = torch.where(front, near * (2 * size - near), torch.ones_like(size))
+    x, y = place.unbind(-1)
+    zero = torch.zeros_like(x)
+    row_x = torch.stack([-x * y, 1 + x * x, -y, inverse, zero, -x * inverse], -1)
+    row_y = torch.stack([-1 - y * y, x * y, x, zero, inverse, -y * inverse], -1)
+    rows = torch.stack([row_x, row_y], -2)
+    pull = (weight * front / size.clamp(min=ROBUST_SLOPE))[..., None, None]
+    normal = ((rows * pull).flatten(1, 2)).mT @ rows.flatten(1, 2)
+    force = ((rows * pull).flatten(1, 2)).mT @ miss.flatten(1)[..., None]
+    diagonal = normal.diagonal(dim1=1, dim2=2)
+    padded = diagonal + diagonal.amax(1, keepdim=True).clamp(min=1e-12) * 1e-6
+    damped = normal + torch.diag_embed(damping[:, None] * padded + 1e-9 * padded.amax(1)[:, None])
+    return (loss * weight).sum(-1), -torch.linalg.solve(damped, force).squeeze(-1)

@@ -1,0 +1,150 @@
+"""One solve: a scene, or a part of one, from its start to its estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from align3r.config import AlignOptions
+from align3r.optim.initial import initialise
+from align3r.optim.journal import Checkpoint, Journal
+from align3r.optim.residuals import Problem
+from align3r.optim.sampling import (
+    Grid,
+    Samples,
+    flow_observations,
+    point_observations,
+)
+from align3r.optim.solve import Recipe, adam
+from align3r.optim.state import Estimate, Fixed, Raw, decode, encode, estimate_of
+from align3r.types import PairFlows, Progress
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything the solves read, at the pixels that take part."""
+
+    samples: Samples
+    grid: Grid
+    centred: Tensor
+    """(N, 2, P) pixel minus principal point, y in units of the horizontal focal length."""
+    aspect: float
+    """Horizontal over vertical focal length."""
+    prior: Tensor
+    """(N, P) prior depth; ones where a depth map is solved."""
+    fixed: Fixed
+    """Float64."""
+    flows: PairFlows | None
+    static: np.ndarray | None
+    options: AlignOptions
+
+    def part(self, frames: np.ndarray, fixed: Fixed) -> tuple[Scene, np.ndarray]:
+        """The scene of some frames only, and the numbers of the pairs among them."""
+        number = np.full(len(self.centred), -1)
+        number[frames] = np.arange(len(frames))
+        inside = np.flatnonzero((number[self.samples.edges] >= 0).all(1))
+        take, pick = torch.from_numpy(frames), torch.from_numpy(inside)
+        samples = Samples(
+            number[self.samples.edges[inside]],
+            self.samples.points[pick],
+            self.samples.confidence[pick],
+        )
+        part = replace(
+            self,
+            samples=samples,
+            centred=self.centred[take],
+            prior=self.prior[take],
+            fixed=fixed,
+            flows=_flows_between(self.flows, number),
+            static=None if self.static is None else self.static[frames],
+        )
+        return part, inside
+
+
+def _flows_between(flows: PairFlows | None, number: np.ndarray) -> PairFlows | None:
+    """The flows whose two frames have a new number, renumbered."""
+    if flows is None:
+        return None
+    edges = number[flows.edges]
+    keep = np.flatnonzero((edges >= 0).all(1))
+    if len(keep) == 0:
+        return None
+    return PairFlows(
+        edges=edges[keep],
+        forward=flows.forward[keep],
+        backward=flows.backward[keep],
+        forward_valid=flows.forward_valid[keep],
+        backward_valid=flows.backward_valid[keep],
+    )
+
+
+def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, dict[str, float]]:
+    """Solve one scene whole; the estimate is float64, in the unit of the fixed values."""
+    options = scene.options
+    n_frames, pixels = scene.prior.shape
+    fixed = scene.fixed.to(torch.float32)
+    shared = options.focal == "shared"
+    shapes = {"log_map": (n_frames, pixels), "pair": (len(scene.samples.edges), 8)}
+    resume = journal.resume(solve, shapes)
+    if resume is None:
+        start = initialise(scene.samples, scene.centred, fixed, shared_focal=shared)
+        raw = encode(
+            start.estimate, prior=scene.prior, shared_focal=shared, log_unit=start.log_unit
+        )
+    else:
+        raw = {
+            name[len("value/") :]: torch.from_numpy(value).to(scene.prior.device)
+            for name, value in resume.items()
+            if name.startswith("value/")
+        }
+    raw, losses = adam(
+        raw,
+        _problem(scene),
+        fixed,
+        _recipe(options, with_flow=scene.flows is not None),
+        resume=resume,
+        save=lambda arrays: journal.save(solve, arrays),
+        tick=lambda done: journal.tick(solve, done),
+    )
+    return _precise(raw, scene), losses
+
+
+def _precise(raw: Raw, scene: Scene) -> Estimate:
+    """Decode in float64, so that rotations are rotations to the last digit."""
+    fine = {name: value.double() for name, value in raw.items()}
+    geometry, prior = scene.options.geometry, scene.prior.double()
+    state = decode(fine, scene.fixed, geometry=geometry, prior=prior)
+    return estimate_of(state, fine["log_unit"].exp())
+
+
+def _recipe(options: AlignOptions, *, with_flow: bool) -> Recipe:
+    weights = {"pair": 1.0}
+    if with_flow and options.flow_weight > 0:
+        weights["flow"] = options.flow_weight
+    if options.smooth_weight > 0:
+        weights["smooth"] = options.smooth_weight
+    return Recipe(options.steps, options.learning_rate, options.geometry, weights)
+
+
+def _problem(scene: Scene) -> Problem:
+    flow = None
+    if scene.flows is not None and scene.options.flow_weight > 0:
+        plain = scene.centred * scene.centred.new_tensor([1.0, 1.0 / scene.aspect])[:, None]
+        flow = flow_observations(scene.flows, plain, scene.grid, scene.static)
+    return Problem(
+        centred=scene.centred,
+        aspect=scene.aspect,
+        pairs=point_observations(scene.samples, len(scene.centred)),
+        flow=flow,
+        prior=scene.prior,
+    )
+
+
+def solve_joint(
+    scene: Scene, progress: Progress | None, checkpoint: Checkpoint | None
+) -> tuple[Estimate, dict[str, float]]:
+    """All pairs in one problem."""
+    return solve_part(scene, 0, Journal(1, scene.options.steps, progress, checkpoint))
