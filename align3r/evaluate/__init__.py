@@ -1,0 +1,1 @@
+"""How good a reconstruction is: metrics, readers of ground truth, scores."""
