@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+
+from align3r.config import OutputOptions
 
 ScaleKind = Literal["relative", "prior-metric", "known-camera"]
 
@@ -75,3 +78,64 @@ class Reconstruction:
     def image(self, i: int) -> np.ndarray:
         """(h, w, 3) uint8 RGB of frame i at the working size."""
         return self.maps.image(i)
+
+    def points(
+        self,
+        *,
+        min_confidence: float = 1.5,
+        moving: bool | None = None,
+        frames: Sequence[int] | None = None,
+        stride: int = 1,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Points of the scene in world coordinates.
+
+        Args:
+            min_confidence: Leave out pixels below this confidence.
+            moving: True: moving pixels only; False: static pixels only; None: both.
+            frames: Numbers of the frames to take, 0 to N - 1; None: all.
+            stride: Take every n-th pixel in both directions.
+
+        Returns:
+            Points (M, 3) float32 and their colours (M, 3) uint8 RGB.
+        """
+        chosen = range(len(self)) if frames is None else frames
+        parts = [
+            self._frame_points(i, min_confidence=min_confidence, moving=moving, stride=stride)
+            for i in chosen
+        ]
+        points = [np.zeros((0, 3), np.float32), *(part[0] for part in parts)]
+        colours = [np.zeros((0, 3), np.uint8), *(part[1] for part in parts)]
+        return np.concatenate(points), np.concatenate(colours)
+
+    def save(self, out: str | Path, *, options: OutputOptions | None = None) -> Path:
+        """Write the result folder, whole or not at all, with what `options` adds to it.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: The place cannot be written, or is full.
+            UsageError: The folder exists and `options.overwrite` is off.
+        """
+        # The one look upwards: what people see beside the numbers is made by the viewer's room.
+        from align3r.view.folder import save
+
+        return save(self, out, options or OutputOptions())
+
+    def _frame_points(
+        self, i: int, *, min_confidence: float, moving: bool | None, stride: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        depth = self.depth(i)[::stride, ::stride]
+        keep = np.isfinite(depth) & (self.confidence(i)[::stride, ::stride] >= min_confidence)
+        if moving is not None:
+            keep &= self.moving(i)[::stride, ::stride] == moving
+        rows, columns = np.nonzero(keep)
+        v, u = rows * stride, columns * stride
+        rays = np.stack([u, v, np.ones(len(u))], axis=1) @ np.linalg.inv(self.intrinsics[i]).T
+        pose = self.world_from_cam[i]
+        points = (rays * depth[keep][:, None]) @ pose[:3, :3].T + pose[:3, 3]
+        image = self.image(i)
+        scale_y, scale_x = image.shape[0] / self.size[1], image.shape[1] / self.size[0]
+        # Pixel u covers [u, u + 1) of the width, so its centre lies in this working pixel.
+        colours = image[((v + 0.5) * scale_y).astype(int), ((u + 0.5) * scale_x).astype(int)]
+        return points.astype(np.float32), colours

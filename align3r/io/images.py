@@ -20,12 +20,12 @@ IMAGE_SUFFIXES = frozenset(
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """OpenCV prints nothing inside: what went wrong is said once, by our own error."""
-    before = cv2.getLogLevel()
-    cv2.setLogLevel(0)
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
-        cv2.setLogLevel(before)
+        cv2.utils.logging.setLogLevel(before)
 
 
 def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:

@@ -1,0 +1,135 @@
+"""What finished stages leave behind, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from align3r import __version__
+from align3r.config import Options
+from align3r.io.images import cannot_read, images_in
+from align3r.io.jsonable import jsonable
+from align3r.io.sources import Source, resolve_source
+from align3r.io.whole import disk_errors_in_words
+
+log = logging.getLogger(__name__)
+
+_META = "__meta__"
+_KEY_FILE = "key.txt"
+_CHUNK = 1 << 20
+
+
+def cache_folder(out: str | Path) -> Path:
+    """The stage cache that belongs to an output folder: its hidden sibling."""
+    out = Path(out)
+    return out.with_name(f".{out.name}.cache")
+
+
+class StageCache:
+    """One file a finished stage, valid for one key (see `fingerprint`)."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        """Open `folder`; what another key left in it is removed. Nothing is written yet."""
+        self._folder = folder
+        self._key = key
+        if folder.exists() and self._stored_key() != key:
+            log.info("the stage cache %s is of another input or other options: removed", folder)
+            self.clear()
+
+    def put(self, stage: str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+        """Keep the outcome of a stage; a file is there whole or not at all.
+
+        Raises:
+            InputError: The cache cannot be written, or there is no space left.
+        """
+        if _META in arrays or any(array.dtype.hasobject for array in arrays.values()):
+            raise ValueError(f"only plain arrays, and none named {_META}, can be kept")
+        about = json.dumps(jsonable(meta), allow_nan=False).encode()
+        stored: dict[str, Any] = {**arrays, _META: np.frombuffer(about, np.uint8)}
+        path = self._path(stage)
+        part = path.with_suffix(".part")
+        with disk_errors_in_words(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / _KEY_FILE).write_text(self._key, encoding="utf-8")
+            try:
+                with part.open("wb") as file:
+                    np.savez(file, **stored)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def get(self, stage: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """What `put` kept for this stage; None when there is nothing, or it is damaged."""
+        path = self._path(stage)
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            meta = json.loads(arrays.pop(_META).tobytes())
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            log.warning("the stage cache entry %s is damaged (%s): computed again", path, error)
+            path.unlink(missing_ok=True)
+            return None
+        return arrays, meta
+
+    def clear(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, stage: str) -> Path:
+        return self._folder / f"{stage}.npz"
+
+    def _stored_key(self) -> str:
+        try:
+            return (self._folder / _KEY_FILE).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
+
+
+def fingerprint(source: Source, options: Options) -> str:
+    """Tell inputs and options apart: hex digest that changes when the result would.
+
+    It covers every file of the source and the user's poses and masks (path, size, time of change,
+    and the content of up to 1 MiB at both ends), the options but for `output`, which no stage
+    looks at, and the version of align3r.
+
+    Raises:
+        InputError: The source cannot be read.
+    """
+    digest = hashlib.sha256(__version__.encode())
+    stages = dataclasses.asdict(options)
+    stages.pop("output")
+    digest.update(json.dumps(jsonable(stages), sort_keys=True).encode())
+    resolved = resolve_source(source)
+    if resolved.times is not None:
+        digest.update(resolved.times.tobytes())
+    paths = list(resolved.paths)
+    if options.camera.poses is not None:
+        paths.append(Path(options.camera.poses))
+    if options.camera.masks is not None:
+        paths += images_in(Path(options.camera.masks))
+    for path in paths:
+        _add_file(digest, path)
+    return digest.hexdigest()
+
+
+def _add_file(digest: Any, path: Path) -> None:
+    try:
+        about = path.stat()
+        with path.open("rb") as file:
+            head = file.read(_CHUNK)
+            file.seek(max(about.st_size - _CHUNK, 0))
+            tail = file.read(_CHUNK)
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    digest.update(f"{path.resolve()}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+    digest.update(hashlib.sha256(head).digest() + hashlib.sha256(tail).digest())
