@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-DepthAlignment = Literal["median", "l1", "none"]
+DepthAlignment = Literal["median", "ratio", "l1", "none"]
 DELTA1 = 1.25
 
 
@@ -104,8 +104,9 @@ def depth_errors(
         gt: True z-depth of any shape; nan, inf or <= 0 where there is none.
         pred: Predicted z-depth, same shape.
         mask: Same shape, bool; only these pixels count.
-        align: How the scale is found: `median` (ratio of the lower medians), `l1` (least sum of
-            absolute errors, exact), `none`; or the scale itself.
+        align: How the scale is found: `median` (ratio of the lower medians), `ratio` (lower
+            median of the ratios), `l1` (least sum of absolute errors, exact), `none`; or the
+            scale itself.
 
     Returns:
         `abs_rel`, `delta1` (part of the pixels within a factor of 1.25), `rmse` (unit of the
@@ -204,6 +205,7 @@ def _l1_scale(g: np.ndarray, p: np.ndarray) -> float:
 
 _DEPTH_SCALES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "median": _median_scale,
+    "ratio": lambda g, p: _lower_median(g / p) if len(p) else np.nan,
     "l1": _l1_scale,
     "none": lambda _g, _p: 1.0,
 }

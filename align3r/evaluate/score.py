@@ -15,10 +15,11 @@ STANDS_STILL_M = 1e-6
 def score(scene: Reconstruction, truth: Truth) -> dict[str, float]:
     """Compare a reconstruction with the truth, frame by frame.
 
-    Depth is compared at every pixel that has a true depth, with one scale for the sequence (the
-    ratio of the medians over all of them); a pixel without a predicted depth has a relative error
-    of 1 and is outside delta1. The trajectory has a scale of its own, unless the true camera
-    stands still: then it takes the scale of the depth.
+    Depth is compared at every pixel that has a true depth, with one scale for the sequence; a
+    pixel without a predicted depth has a relative error of 1 and is outside delta1. The scale is
+    the median of the ratios: the ratio of the medians, which some protocols take, hangs on the
+    few pixels at the median depth (`abs_rel_median_scale` has it for comparison). The trajectory
+    has a scale of its own, unless the true camera stands still: then it takes the depth's.
 
     Args:
         scene: The reconstruction; `scene.frame_index` says which frames of the truth it is about.
@@ -26,8 +27,8 @@ def score(scene: Reconstruction, truth: Truth) -> dict[str, float]:
 
     Returns:
         `frames`, `path_m`, `ate_m`, `ate_percent` (of the path), `rpe_trans_m`, `rpe_rot_deg`,
-        `focal`, `focal_error_percent`, `abs_rel`, `delta1`, `rmse_m`, `depth_missing` (part of
-        the compared pixels without a prediction), `scale_gap_percent` (scale of the trajectory
+        `focal`, `focal_error_percent`, `abs_rel`, `delta1`, `rmse_m`, `abs_rel_median_scale`,
+        `depth_missing` (part of the compared pixels without a prediction), `scale_gap_percent` (scale of the trajectory
         against that of the depth), `moving_fraction` (predicted); and, where the truth knows what
         moves, `abs_rel_static`, `delta1_static`, `abs_rel_moving`, `delta1_moving`, `mask_iou`.
         nan where there is nothing to compare.
@@ -91,12 +92,13 @@ def _focal_scores(scene: Reconstruction, truth: Truth) -> dict[str, float]:
 def _depth_scores(scene: Reconstruction, truth: Truth) -> tuple[dict[str, float], float]:
     """The depth figures, and the one scale they were made with."""
     gt, pred, moving = _compared_depth(scene, truth)
-    every = depth_errors(gt, pred, align="median")
+    every = depth_errors(gt, pred, align="ratio")
     missing = float((~np.isfinite(pred)).mean()) if len(pred) else np.nan
     out = {
         "abs_rel": every["abs_rel"],
         "delta1": every["delta1"],
         "rmse_m": every["rmse"],
+        "abs_rel_median_scale": depth_errors(gt, pred, align="median")["abs_rel"],
         "depth_missing": missing,
     }
     if truth.moving is not None:

@@ -143,7 +143,7 @@ def test_depth_errors_equal_a_loop_over_pixels() -> None:
     pred = 0.4 * gt * np.exp(rng.normal(0, 0.2, gt.shape))
     gt[0, :2], gt[1, 3, 3], gt[2, 0, 0] = np.nan, 0.0, np.inf
     pred[1, 0], pred[2, 5, :3], pred[2, 6, 6], pred[0, 7, 7] = np.nan, -1.0, np.inf, 0.0
-    for align in ("median", "l1", "none", 2.4):
+    for align in ("median", "ratio", "l1", "none", 2.4):
         got = depth_errors(gt, pred, align=align)  # type: ignore[arg-type]
         for key, want in depth_errors_by_loop(gt, pred, got["scale"]).items():
             assert got[key] == pytest.approx(want, rel=1e-12), (align, key)
@@ -169,7 +169,7 @@ def test_nothing_predicted_and_nothing_known() -> None:
     assert unknown["pixels"] == 0
 
 
-@pytest.mark.parametrize("align", ["median", "l1"])
+@pytest.mark.parametrize("align", ["median", "ratio", "l1"])
 def test_the_scale_of_the_prediction_does_not_matter(align: str) -> None:
     rng = np.random.default_rng(1)
     gt = rng.uniform(1, 5, 999)
@@ -191,6 +191,14 @@ def test_l1_scale_is_the_best_scale() -> None:
     best = depth_errors(gt, pred, align="l1")["scale"]
     costs = [np.abs(s * pred - gt).sum() for s in np.linspace(0.2, 3, 2000)]
     assert np.abs(best * pred - gt).sum() <= min(costs)
+
+
+def test_the_two_medians() -> None:
+    gt, pred = np.array([1.0, 2.0, 9.0]), np.array([0.5, 0.25, 3.0])
+    assert depth_errors(gt, pred, align="median")["scale"] == 2.0 / 0.5
+    assert depth_errors(gt, pred, align="ratio")["scale"] == 9.0 / 3.0
+    even = depth_errors(gt[:2], pred[:2], align="ratio")["scale"]
+    assert even == 2.0, "the lower of the two in the middle"
 
 
 def test_only_masked_pixels_count() -> None:
