@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ class Cost:
     exit_code: int
     seconds: float
     peak_gb: float
-    """Largest resident memory of the process or one of its children, 10^9 bytes."""
+    """Largest resident memory of the process, 10^9 bytes."""
     errors: str
     """What it wrote to standard error."""
 
@@ -52,15 +51,10 @@ class Cost:
 def run_measured(command: list[str], *, errors: Path) -> Cost:
     """Run a command to its end; its standard error goes to a file on the way."""
     with errors.open("wb") as log:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
-        # wait4 gives the memory of this child alone, not the largest of all children so far.
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    unit = 1 if sys.platform == "darwin" else 1024
+        through = [sys.executable, str(Path(__file__).with_name("peak.py")), *command]
+        done = subprocess.run(through, stdout=subprocess.PIPE, stderr=log, check=True)
     text = errors.read_text(encoding="utf-8", errors="replace")
-    return Cost(process.returncode, seconds, usage.ru_maxrss * unit / 1e9, text)
+    return Cost(**json.loads(done.stdout), errors=text)
 
 
 def reconstruct_and_score(

@@ -17,7 +17,7 @@ SEQUENCES = ("rgbd_static_a", "rgbd_dynamic_composite")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--only", nargs="+", default=list(SEQUENCES), metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
