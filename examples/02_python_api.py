@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 
 import align3r
-from align3r.config import OutputOptions
+from align3r.config import Options, OutputOptions
 
 video = Path(__file__).with_name("clip.mp4")
-scene = align3r.reconstruct(
-    video, out="out/python_api", output=OutputOptions(overwrite=True), progress=True
-)
+options = Options(output=OutputOptions(overwrite=True))
+scene = align3r.reconstruct(video, out="out/python_api", options=options)
 
 # One of everything for every frame: N frames in, N cameras out.
 print(f"{len(scene)} frames of {scene.size[0]}x{scene.size[1]}, lengths are {scene.scale}")

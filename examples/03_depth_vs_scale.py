@@ -6,7 +6,7 @@ The clip was rendered, so its exact truth is known and both can be scored agains
 from pathlib import Path
 
 import align3r
-from align3r.config import AlignOptions, OutputOptions
+from align3r.config import AlignOptions, Options, OutputOptions
 from align3r.evaluate.score import score
 from align3r.evaluate.sequences import read_truth
 
@@ -15,12 +15,11 @@ truth = read_truth(here / "clip_truth.npz")
 
 print(f"{'':8}{'AbsRel':>8}{'static':>8}{'moving':>8}{'ATE cm':>8}")
 for geometry in ("depth", "scale"):
-    scene = align3r.reconstruct(
-        here / "clip.mp4",
-        out=f"out/compare_{geometry}",
+    options = Options(
         align=AlignOptions(geometry=geometry),
         output=OutputOptions(overwrite=True, html=False, pictures=False),
     )
+    scene = align3r.reconstruct(here / "clip.mp4", out=f"out/compare_{geometry}", options=options)
     result = score(scene, truth)
     print(
         f"{geometry:8}{result['abs_rel']:8.3f}{result['abs_rel_static']:8.3f}"
