@@ -71,7 +71,8 @@ def _pose_scores(scene: Reconstruction, truth: Truth, *, depth_scale: float) -> 
     still = path_m <= STANDS_STILL_M or path_length(est) == 0.0
     names = ("ate_m", "rpe_trans_m", "rpe_rot_deg")
     if not len(gt) or (still and not np.isfinite(depth_scale)):
-        return {"path_m": path_m, "ate_percent": np.nan, **dict.fromkeys(names, np.nan)}
+        unknown = dict.fromkeys(("ate_percent", "scale_gap_percent", *names), np.nan)
+        return {"path_m": path_m, **unknown}
     errors = trajectory_errors(gt, est, scale=depth_scale if still else None)
     return {
         "path_m": path_m,

@@ -116,6 +116,14 @@ def test_a_camera_that_stands_still_is_scored_with_the_scale_of_the_depth(truth:
     assert np.isnan(wrong["ate_percent"])
 
 
+def test_no_true_pose_at_all_gives_no_figure_and_no_crash(truth: Truth) -> None:
+    unknown = replace(truth, world_from_cam=np.full((36, 4, 4), np.nan))
+    got = score(perfect(truth, [0, 1]), unknown)
+    for key in ("ate_m", "ate_percent", "rpe_trans_m", "rpe_rot_deg", "scale_gap_percent"):
+        assert np.isnan(got[key]), key
+    assert got["abs_rel"] == 0.0
+
+
 def test_frames_without_a_true_pose_are_left_out_of_the_trajectory(truth: Truth) -> None:
     poses = truth.world_from_cam.copy()
     poses[5] = np.nan
