@@ -1,0 +1,127 @@
+"""The `align3r` command: finds the subcommand, and turns every error into words and a code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from align3r.errors import Align3rError, InputError, NoRoomError, UsageError
+
+COMMANDS = {
+    "reconstruct": "cameras, depth, moving masks and points from a video: the main job",
+    "compare": "solve with depth maps and with scale maps, and report both",
+    "view": "look at a result in the browser",
+    "export": "write a result in other formats: tum, ply, glb",
+    "doctor": "versions, device, free memory and a self-test",
+}
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Words after the program name; those of the process when not given.
+
+    Returns:
+        0 fine, 1 unknown error, 2 usage, 3 input or output, 4 memory, 5 no solution,
+        6 weights, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # how the option parser ends, for help (0) and mistakes (2)
+        return stop.code if isinstance(stop.code, int) else 2
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python flushes once more at exit: to nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        resumable = words[:1] in (["reconstruct"], ["compare"])
+        hint = "; run the same command again to resume" if resumable else ""
+        print(f"\ninterrupted{hint}", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        return _report(error, debug="--debug" in words)
+
+
+def _dispatch(words: list[str]) -> int:
+    """Import the module of the command, and only that, and run it."""
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from align3r import __version__
+
+        print(f"align3r {__version__}")
+        return 0
+    name = words[0]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean `align3r {close[0]}`?" if close else "see `align3r --help`"
+        raise UsageError(f"there is no command {name!r}", hint=hint)
+    command = importlib.import_module(f"align3r.cli.{name}")
+    return int(command.run(words[1:]))
+
+
+def _overview() -> str:
+    commands = "\n".join(f"  {name:<12} {does}" for name, does in COMMANDS.items())
+    return (
+        "usage: align3r COMMAND ...\n\n"
+        "Cameras, consistent depth, motion masks and point clouds from an ordinary video.\n\n"
+        f"{commands}\n\n"
+        "  align3r reconstruct video.mp4 -o out     then open out/scene.html\n"
+        "  align3r COMMAND --help                   all options of a command\n"
+        "  align3r --version\n\n"
+        "exit codes: 0 fine, 2 usage, 3 input or output, 4 not enough memory, 5 no solution,\n"
+        "            6 weights not to be had, 130 interrupted, 1 anything else"
+    )
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    """Print one sentence and one hint on stderr; give the exit code."""
+    if debug:
+        traceback.print_exception(error)
+    known = _in_words(error)
+    if known is None:
+        print(f"error: {type(error).__name__}: {_first_line(error)}", file=sys.stderr)
+        if not debug:
+            print("hint: run again with --debug for the traceback", file=sys.stderr)
+        return 1
+    print(f"error: {known}", file=sys.stderr)
+    if known.hint:
+        print(f"hint: {known.hint}", file=sys.stderr)
+    return known.exit_code
+
+
+def _in_words(error: Exception) -> Align3rError | None:
+    """The error as one of the family, where it says something a user can act on."""
+    if isinstance(error, Align3rError):
+        return error
+    # torch reports a full memory as a RuntimeError, by a class or a text that differ by device.
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text)
+    ):
+        return NoRoomError(
+            "the memory is not enough for this video at this size",
+            hint="add --input.size 384, --max-frames 100, or both",
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return InputError(
+            f"{error.filename}: {(error.strerror or 'cannot be used').lower()}",
+            hint="check the path, its rights and the free space",
+        )
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no message"
