@@ -22,7 +22,8 @@ from align3r.io.whole import disk_errors_in_words
 
 log = logging.getLogger(__name__)
 
-_META = "__meta__"
+_META = "meta"
+_ARRAY = "array."
 _KEY_FILE = "key.txt"
 _CHUNK = 1 << 20
 
@@ -50,10 +51,11 @@ class StageCache:
         Raises:
             InputError: The cache cannot be written, or there is no space left.
         """
-        if _META in arrays or any(array.dtype.hasobject for array in arrays.values()):
-            raise ValueError(f"only plain arrays, and none named {_META}, can be kept")
+        if any(array.dtype.hasobject for array in arrays.values()):
+            raise ValueError("only arrays of numbers can be kept: nothing is ever unpickled")
         about = json.dumps(jsonable(meta), allow_nan=False).encode()
-        stored: dict[str, Any] = {**arrays, _META: np.frombuffer(about, np.uint8)}
+        stored: dict[str, Any] = {_ARRAY + name: array for name, array in arrays.items()}
+        stored[_META] = np.frombuffer(about, np.uint8)
         path = self._path(stage)
         part = path.with_suffix(".part")
         with disk_errors_in_words(self._folder):
@@ -73,8 +75,9 @@ class StageCache:
             return None
         try:
             with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            meta = json.loads(arrays.pop(_META).tobytes())
+                meta = json.loads(stored[_META].tobytes())
+                names = [name for name in stored.files if name.startswith(_ARRAY)]
+                arrays = {name.removeprefix(_ARRAY): stored[name] for name in names}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             log.warning("the stage cache entry %s is damaged (%s): computed again", path, error)
             path.unlink(missing_ok=True)

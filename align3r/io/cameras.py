@@ -110,7 +110,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
             poses = np.asarray(arrays["world_from_cam"], np.float64)
     except OSError as error:
         raise cannot_read(path, error) from error
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise _not_poses(path, "arrays time (N,) and world_from_cam (N, 4, 4)") from error
     if times.ndim != 1 or poses.shape != (len(times), 4, 4):
         raise _not_poses(path, "arrays time (N,) and world_from_cam (N, 4, 4)")

@@ -30,12 +30,15 @@ def write_exr(depth: np.ndarray, confidence: np.ndarray, path: Path) -> None:
         "Z": np.ascontiguousarray(depth, np.float32),
         "confidence": np.minimum(confidence, _HALF_MAX).astype(np.float16),
     }
+    # OpenEXR does not notice when the last bytes find no room, so there must be enough for all.
+    if shutil.disk_usage(path.parent).free < sum(pixels.nbytes for pixels in channels.values()):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
     try:
         OpenEXR.File(header, channels).write(str(path))
     except RuntimeError as error:
-        # OpenEXR tells the reason in words only; a full disk must stay recognisable.
-        full = "No space" in str(error) or shutil.disk_usage(path.parent).free < depth.nbytes
-        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from error
+        # The reason is told in words only; a full disk must stay recognisable.
+        code = errno.ENOSPC if "No space" in str(error) else errno.EIO
+        raise OSError(code, str(error), str(path)) from error
 
 
 def read_exr(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -61,7 +61,7 @@ class ArrayMaps:
 
     def image(self, i: int) -> np.ndarray:
         """(h, w, 3) uint8 RGB at the working size."""
-        return self._images[i]
+        return np.asarray(self._images[i])
 
 
 class FolderMaps:
