@@ -130,12 +130,14 @@ class Reconstruction:
         if moving is not None:
             keep &= self.moving(i)[::stride, ::stride] == moving
         rows, columns = np.nonzero(keep)
-        v, u = rows * stride, columns * stride
-        rays = np.stack([u, v, np.ones(len(u))], axis=1) @ np.linalg.inv(self.intrinsics[i]).T
+        v, u, z = rows * stride, columns * stride, depth[rows, columns]
         pose = self.world_from_cam[i]
-        points = (rays * depth[keep][:, None]) @ pose[:3, :3].T + pose[:3, 3]
+        world_from_pixel = pose[:3, :3] @ np.linalg.inv(self.intrinsics[i])
+        points = np.empty((len(z), 3), np.float32)
+        for axis, (per_u, per_v, one) in enumerate(world_from_pixel):
+            points[:, axis] = (per_u * u + per_v * v + one) * z + pose[axis, 3]
         image = self.image(i)
         scale_y, scale_x = image.shape[0] / self.size[1], image.shape[1] / self.size[0]
         # Pixel u covers [u, u + 1) of the width, so its centre lies in this working pixel.
         colours = image[((v + 0.5) * scale_y).astype(int), ((u + 0.5) * scale_x).astype(int)]
-        return points.astype(np.float32), colours
+        return points, colours

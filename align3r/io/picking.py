@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from align3r.config import InputOptions
@@ -31,7 +33,7 @@ def check_input_options(options: InputOptions) -> None:
         )
     if options.stride < 1:
         raise UsageError(f"--stride {options.stride} takes no frame", hint="use 1 or more")
-    if options.fps is not None and not 0 < options.fps < float("inf"):
+    if options.fps is not None and not 0 < options.fps < math.inf:
         raise UsageError(f"--fps {options.fps:g} is no frame rate", hint="use a positive number")
     if options.max_frames is not None and options.max_frames < 1:
         raise UsageError(f"--max-frames {options.max_frames} takes no frame", hint="use 1 or more")
@@ -48,11 +50,11 @@ class FramePicker:
 
     def __init__(self, options: InputOptions, *, thin_to_fps: bool) -> None:
         self._start = options.start
-        self._stop = float("inf") if options.stop is None else options.stop
+        self._stop = math.inf if options.stop is None else options.stop
         self._stride = options.stride
         self._period = 1 / options.fps if thin_to_fps and options.fps else 0.0
         self._origin: float | None = None
-        self._due = -float("inf")
+        self._due = -math.inf
         self._position = 0
 
     def is_over(self, time: float) -> bool:
@@ -69,9 +71,9 @@ class FramePicker:
             return False
         if self._period:
             # On a grid from the first frame taken, so that rounding does not add up.
-            self._due = max(self._due, elapsed) if self._due == -float("inf") else self._due
-            steps = np.floor((elapsed + _RATE_SLACK - self._due) / self._period) + 1
-            self._due += float(steps) * self._period
+            self._due = elapsed if self._due == -math.inf else self._due
+            steps = math.floor((elapsed + _RATE_SLACK - self._due) / self._period) + 1
+            self._due += steps * self._period
         return True
 
     def _elapsed(self, time: float) -> float:
