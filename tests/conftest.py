@@ -11,9 +11,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from align3r.io.maps import ArrayMaps
 from align3r.reconstruction import Reconstruction
+
+# A shared machine may stall for a moment; how long an example takes says nothing here.
+settings.register_profile("align3r", deadline=None)
+settings.load_profile("align3r")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOURCC = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
