@@ -89,8 +89,9 @@ def _window(centres: np.ndarray, cloud: Cloud, depth: float) -> tuple[float, np.
     if len(cloud):
         near, far = np.percentile(cloud.points, [3, 97], axis=0)
         # Far background must not shrink the path to a dot.
-        low = np.minimum(low, np.maximum(near, low - 6 * path))
-        high = np.maximum(high, np.minimum(far, high + 6 * path))
+        reach = max(6 * path, 1.5 * depth)
+        low = np.minimum(low, np.maximum(near, low - reach))
+        high = np.maximum(high, np.minimum(far, high + reach))
     span = max(float((high - low).max()), path) * 1.12
     return span, (low + high) / 2
 
@@ -102,6 +103,8 @@ def _draw_density(picture: np.ndarray, panel: Panel, cloud: Cloud) -> None:
     cells = panel.side // (2 * OVERSAMPLE)
     xy = (panel.to_pixels(cloud.points) - [panel.left, panel.top]) * cells / panel.side
     inside = np.all((xy >= 0) & (xy < cells), axis=1)
+    if not inside.any():
+        return
     column, row = xy[inside].astype(int).T
     flat = row * cells + column
     count = np.bincount(flat, minlength=cells * cells).astype(float)

@@ -1,0 +1,80 @@
+"""A pipeline that answers at once, so that the commands can be tested by themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import align3r
+from align3r.config import Options
+from align3r.reconstruction import Reconstruction
+from align3r.view.folder import save
+
+
+@dataclasses.dataclass
+class Calls:
+    """What the commands asked of the pipeline, and what it shall do."""
+
+    options: list[Options] = dataclasses.field(default_factory=list)
+    sources: list[Any] = dataclasses.field(default_factory=list)
+    error: BaseException | None = None
+    fail_at: int = 0
+
+
+@dataclasses.dataclass
+class Plan:
+    words: str
+
+    def describe(self) -> str:
+        return self.words
+
+
+@pytest.fixture
+def pipeline(make_scene: Callable[..., Reconstruction], monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Replace the pipeline by one that saves a small scene, or raises `error` at a call."""
+    calls = Calls()
+
+    def reconstruct(
+        source: Any, *, out: Any, options: Options, progress: Any, **_: Any
+    ) -> Reconstruction:
+        calls.options.append(options)
+        calls.sources.append(source)
+        progress("frames", 1, 2)
+        if calls.error is not None and len(calls.options) > calls.fail_at:
+            raise calls.error
+        progress("alignment", 2, 2)
+        scene = make_scene(3)
+        if options.align.geometry == "scale":
+            scene.maps._depth[:] *= 1.5  # type: ignore[attr-defined]
+        info = {
+            **scene.info,
+            "options": dataclasses.asdict(options),
+            "plan": "3 frames, 3 pairs, 0.1 GB",
+            "warnings": ["the camera hardly moves"],
+            "timings": [
+                {"stage": "frames", "seconds": 1.25, "peak_mb": 210.0},
+                {"stage": "alignment", "seconds": 2.5, "peak_mb": 480.0},
+            ],
+        }
+        scene = dataclasses.replace(scene, info=info)
+        save(scene, Path(out), dataclasses.replace(options.output, html=False))
+        return scene
+
+    fake = types.ModuleType("align3r.pipeline")
+    fake.reconstruct = reconstruct  # type: ignore[attr-defined]
+    fake.plan = lambda source, options: Plan("3 frames, 3 pairs, 0.1 GB")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "align3r.pipeline", fake)
+    monkeypatch.setattr(align3r, "pipeline", fake, raising=False)
+    return calls
+
+
+@pytest.fixture
+def result(make_scene: Callable[..., Reconstruction], tmp_path: Path) -> Path:
+    """A saved result folder."""
+    return save(make_scene(4), tmp_path / "result")

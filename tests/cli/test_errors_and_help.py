@@ -1,0 +1,158 @@
+"""Help without weight, every exit code, and the words that go with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from align3r import errors
+from align3r.cli.main import COMMANDS, main
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_help_names_every_command(capsys: Captured) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: Captured) -> None:
+    assert main([name, "--help"]) == 0
+    assert f"align3r {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["reconstruct", "--help"], ["view", "--help"]])
+def test_help_imports_no_torch(words: list[str]) -> None:
+    script = (
+        "import sys\nfrom align3r.cli.main import main\n"
+        f"code = main({words!r})\nsys.exit(code or ('torch' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+def test_help_is_there_at_once() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "align3r", "--help"], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 1.0
+
+
+def test_version(capsys: Captured) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("align3r ")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "usage"),
+        (["recon", "a.mp4"], "did you mean `align3r reconstruct`?"),
+        (["fly"], "there is no command 'fly'"),
+        (["reconstruct"], "no input is given"),
+        (["reconstruct", "a.mp4", "--bogus"], "--bogus"),
+        (["reconstruct", "a.mp4", "--input.stride", "two"], "stride"),
+        (["export", "x"], "--to"),
+        (["export", "x", "--to", "fbx"], "fbx"),
+        (["export", "x", "--to"], "--to tum ply glb"),
+    ],
+)
+def test_wrong_use_is_2(words: list[str], says: str, capsys: Captured) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert says in shown.out + shown.err
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("a", hint="b"), 2),
+        (errors.MissingExtraError("a", hint="b"), 2),
+        (errors.InputError("a", hint="b"), 3),
+        (errors.NoRoomError("a", hint="b"), 4),
+        (errors.SolveError("a", hint="b"), 5),
+        (errors.WeightsError("a", hint="b"), 6),
+    ],
+)
+def test_the_family_has_codes_a_sentence_and_a_hint(
+    pipeline: Any, capsys: Captured, tmp_path: Path, error: errors.Align3rError, code: int
+) -> None:
+    pipeline.error = error
+    assert main(["reconstruct", "a.mp4", "-o", str(tmp_path / "out")]) == code
+    assert capsys.readouterr().err.splitlines()[-2:] == ["error: a", "hint: b"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (MemoryError(), 4, "memory is not enough"),
+        (RuntimeError("CUDA out of memory. Tried"), 4, "memory is not enough"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 4, "memory is not enough"),
+        (PermissionError(13, "Permission denied", "x/y"), 3, "x/y: permission denied"),
+        (ZeroDivisionError("one\ntwo"), 1, "error: ZeroDivisionError: one\nhint: run again with"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again to resume"),
+        (BrokenPipeError(), 0, ""),
+    ],
+)
+def test_other_errors(
+    pipeline: Any,
+    capsys: Captured,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    says: str,
+) -> None:
+    monkeypatch.setattr("os.dup2", lambda a, b: None)
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 1, raising=False)
+    pipeline.error = error
+    assert main(["reconstruct", "a.mp4", "-o", str(tmp_path / "out")]) == code
+    shown = capsys.readouterr().err
+    assert says in shown
+    assert "Traceback" not in shown
+
+
+def test_debug_shows_the_traceback(pipeline: Any, capsys: Captured, tmp_path: Path) -> None:
+    pipeline.error = ZeroDivisionError("one")
+    assert main(["reconstruct", "a.mp4", "-o", str(tmp_path / "out"), "--debug"]) == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and "--debug" not in shown
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m align3r --help | true"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+def test_doctor_says_that_all_is_well(capsys: Captured) -> None:
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("torch", "device (auto)", "free memory", "ffmpeg", "all is well"):
+        assert name in shown
+
+
+def test_doctor_fails_when_something_does(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ValueError("the flow is wrong")
+
+    monkeypatch.setitem(
+        __import__("align3r.cli.doctor", fromlist=["SELF_TESTS"]).SELF_TESTS, "dense flow", broken
+    )
+    assert main(["doctor"]) == 1
+    assert "FAILED dense flow: ValueError: the flow is wrong" in capsys.readouterr().out

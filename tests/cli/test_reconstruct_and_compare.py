@@ -1,0 +1,166 @@
+"""What reconstruct and compare pass on, print and write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from align3r.cli.main import main
+from align3r.cli.reconstruct import result_folder
+from align3r.cli.terminal import table
+from align3r.config import InputOptions, Options
+from align3r.errors import SolveError
+from align3r.io.result import load
+from align3r.reconstruction import Reconstruction
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def clip(make_clip: Callable[..., Path]) -> Path:
+    return make_clip("clip.mp4", n=3)
+
+
+def test_reconstruct_says_what_it_did_and_what_to_open(
+    pipeline: Any, clip: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    out = tmp_path / "out"
+    assert main(["reconstruct", str(clip), "-o", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "warning: the camera hardly moves" in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["alignment", "2.5", "480"] in rows
+    assert ["total", "3.8", "480"] in rows
+    assert "depth.mp4" in shown and "scene.html" not in shown
+    assert len(load(out)) == 3
+    assert pipeline.sources == [str(clip)]
+
+
+def test_options_reach_the_pipeline(pipeline: Any, clip: Path, tmp_path: Path) -> None:
+    words = ["reconstruct", str(clip), "-o", str(tmp_path / "out"), "--start", "0.5"]
+    words += ["--align.steps", "20", "--output.no-pictures", "--camera.intrinsics", "1", "2"]
+    assert main([*words, "3", "4", "--max-frames", "9"]) == 0
+    options = pipeline.options[0]
+    assert options.input == InputOptions(start=0.5, max_frames=9)
+    assert options.align.steps == 20
+    assert options.camera.intrinsics == (1, 2, 3, 4)
+    assert not options.output.pictures
+
+
+def test_config_repeats_a_result_and_flags_win(pipeline: Any, clip: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "two"
+    assert main(["reconstruct", str(clip), "-o", str(first), "--stride", "2", "--seed", "5"]) == 0
+    config = str(first / "scene.json")
+    again = ["reconstruct", str(clip), "-o", str(second), "--config", config, "--seed", "6"]
+    assert main(again) == 0
+    assert pipeline.options[1] == Options(seed=6, input=InputOptions(stride=2))
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    pipeline: Any, clip: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    assert main(["reconstruct", str(clip), "-o", str(tmp_path / "out"), "--dry-run"]) == 0
+    assert capsys.readouterr().out == "3 frames, 3 pairs, 0.1 GB\n"
+    assert not pipeline.options and not (tmp_path / "out").exists()
+
+
+def test_several_images_are_one_input(pipeline: Any, tmp_path: Path) -> None:
+    words = ["reconstruct", "a.png", "b.png", "-o", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert pipeline.sources == [["a.png", "b.png"]]
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        (("films/walk.mp4",), "walk_align3r"),
+        (("films/frames",), "frames_align3r"),
+        (("films/frames/*.png",), "frames_align3r"),
+        (("frames/1.png", "frames/2.png"), "frames_align3r"),
+    ],
+)
+def test_the_result_is_named_after_the_input(
+    source: tuple[str, ...], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert result_folder(source, None, "align3r") == tmp_path / name
+
+
+def test_compare_reports_both(pipeline: Any, clip: Path, tmp_path: Path, capsys: Captured) -> None:
+    out = tmp_path / "both"
+    assert main(["compare", str(clip), "-o", str(out)]) == 0
+    assert [o.align.geometry for o in pipeline.options] == ["depth", "scale"]
+    report = json.loads((out / "compare.json").read_text())
+    assert report["runs"]["depth"]["seconds"] == 3.75
+    assert report["runs"]["scale"]["losses"] == {"total": 0.5}
+    assert report["scale_map_to_depth_map_scale"] == pytest.approx(1 / 1.5, rel=1e-6)
+    assert "| seconds | 3.8 | 3.8 |" in (out / "compare.md").read_text()
+    assert cv2.imread(str(out / "compare.png")) is not None
+    assert {p.name for p in out.iterdir()} == {
+        *["depth", "scale", "compare.json", "compare.md", "compare.png"]
+    }
+    assert "loss: total" in capsys.readouterr().out
+    assert len(load(out / "scale")) == 3
+    assert {p.name for p in tmp_path.iterdir()} == {"both", "clip.mp4"}
+
+
+def test_compare_against_a_truth(
+    pipeline: Any, clip: Path, tmp_path: Path, make_scene: Callable[..., Reconstruction]
+) -> None:
+    n, (width, height) = 6, (80, 60)
+    truth = make_scene(n)
+    depth = np.stack([truth.depth(i) for i in range(n)])
+    for i in range(3):  # the small scene has frames 0, 2 and 4 of its source
+        depth[2 * i] = make_scene(3).depth(i)
+    np.savez(
+        tmp_path / "truth.npz",
+        size=(width, height),
+        world_from_cam=truth.world_from_cam,
+        K=truth.intrinsics,
+        time=truth.times,
+        depth=depth.astype(np.float32),
+        depth_stride=1,
+        moving=np.packbits(np.zeros((n, height, width), bool)),
+    )
+    words = ["compare", str(clip), "-o", str(tmp_path / "both")]
+    assert main([*words, "--truth", str(tmp_path / "truth.npz")]) == 0
+    report = json.loads((tmp_path / "both" / "compare.json").read_text())
+    scores = report["runs"]["depth"]["score"]
+    assert scores["abs_rel"] == pytest.approx(0, abs=1e-6)
+    assert scores["delta1"] == 1
+    assert "depth Abs Rel" in (tmp_path / "both" / "compare.md").read_text()
+
+
+def test_compare_takes_up_where_it_failed(pipeline: Any, clip: Path, tmp_path: Path) -> None:
+    pipeline.error, pipeline.fail_at = SolveError("no"), 1
+    words = ["compare", str(clip), "-o", str(tmp_path / "both")]
+    assert main(words) == 5
+    assert not (tmp_path / "both").exists()
+    pipeline.error = None
+    assert main(words) == 0
+    assert [o.align.geometry for o in pipeline.options] == ["depth", "scale", "scale"]
+
+
+def test_compare_replaces_only_comparisons_and_only_when_asked(
+    pipeline: Any, clip: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    words = ["compare", str(clip), "-o", str(tmp_path / "both")]
+    assert main(words) == 0
+    assert main(words) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    assert main(["compare", str(clip), "-o", str(tmp_path / "mine"), "--overwrite"]) == 2
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_tables_line_up() -> None:
+    lines = table(("stage", "s"), [("a", "1.5"), ("longer", "10.0")]).splitlines()
+    assert lines == ["  stage      s", "  ------------", "  a        1.5", "  longer  10.0"]

@@ -1,0 +1,129 @@
+"""Points for the eye: where they lie, which are left out, how many there are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from align3r.io.maps import ArrayMaps
+from align3r.reconstruction import Reconstruction
+from align3r.view.palette import depth_picture, depth_range, spread, turbo
+from align3r.view.sampling import (
+    Cloud,
+    depth_edges,
+    frame_cloud,
+    moving_cloud,
+    static_cloud,
+    thin,
+)
+
+MakeScene = Callable[..., Reconstruction]
+
+
+def with_maps(scene: Reconstruction, **changed: np.ndarray) -> Reconstruction:
+    """The scene with other maps at the source size; what is not given is plain."""
+    n, (width, height) = len(scene), scene.size
+    shape = (n, height, width)
+    arrays = {
+        "depth": np.full(shape, 2.0, np.float32),
+        "confidence": np.full(shape, 3.0, np.float32),
+        "moving": np.zeros(shape, bool),
+        "images": np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8),
+    }
+    maps = ArrayMaps(**{**arrays, **changed}, source_size=scene.size)
+    return dataclasses.replace(scene, maps=maps)
+
+
+def test_points_are_the_pixels_lifted_one_by_one(make_scene: MakeScene) -> None:
+    scene = with_maps(make_scene(2))
+    cloud = frame_cloud(scene, 1, stride=1)
+    expected = []
+    for v in range(scene.size[1]):
+        for u in range(scene.size[0]):
+            ray = np.linalg.inv(scene.intrinsics[1]) @ [u, v, 1.0]
+            expected.append((scene.world_from_cam[1] @ [*(2.0 * ray), 1.0])[:3])
+    np.testing.assert_allclose(cloud.points, expected, atol=1e-5)
+    np.testing.assert_array_equal(cloud.colours, scene.image(1).reshape(-1, 3))
+
+
+def test_unknown_depth_and_depth_edges_give_no_points(make_scene: MakeScene) -> None:
+    depth = np.full((1, 60, 80), 2.0, np.float32)
+    depth[:, :, 40:] = 4.0
+    depth[:, :10] = np.nan
+    scene = with_maps(make_scene(1), depth=depth)
+    cloud = frame_cloud(scene, 0, stride=1)
+    assert len(cloud) == 50 * 78
+    edges = depth_edges(depth[0])
+    assert edges[20, 39] and edges[20, 40] and not edges[20, 38] and not edges[10, 10]
+
+
+def test_the_static_cloud_is_static_confident_and_small(make_scene: MakeScene) -> None:
+    moving = np.zeros((3, 60, 80), bool)
+    moving[:, :, :20] = True
+    images = np.zeros((3, 60, 80, 3), np.uint8)
+    images[moving] = (255, 0, 0)
+    confidence = np.full((3, 60, 80), 3.0, np.float32)
+    confidence[:, 30:] = 1.2
+    scene = with_maps(make_scene(3), moving=moving, images=images, confidence=confidence)
+    cloud = static_cloud(scene, max_points=500, min_confidence=1.5)
+    assert 50 < len(cloud) <= 500
+    assert not cloud.colours.any()
+    assert cloud.confidence.min() == 3.0
+
+
+def test_moving_points_are_shown_whatever_their_confidence(make_scene: MakeScene) -> None:
+    moving = np.zeros((2, 60, 80), bool)
+    moving[1, 10:40, 10:40] = True
+    scene = with_maps(make_scene(2), moving=moving, confidence=np.ones((2, 60, 80), np.float32))
+    assert len(moving_cloud(scene, 0, max_points=100)) == 0
+    cloud = moving_cloud(scene, 1, max_points=100)
+    assert 50 <= len(cloud) <= 100
+    assert cloud.moving.all()
+
+
+def test_a_voxel_keeps_its_most_confident_point() -> None:
+    points = np.array([[0.1, 0, 0], [0.2, 0, 0], [5, 5, 5]], np.float32)
+    confidence = np.array([1, 9, 2], np.float32)
+    cloud = Cloud(points, np.zeros((3, 3), np.uint8), confidence, np.zeros(3, bool))
+    kept = thin(cloud, voxel=1.0, max_points=10)
+    np.testing.assert_array_equal(kept.confidence, [9, 2])
+
+
+def test_one_depth_has_one_colour_in_every_frame(make_scene: MakeScene) -> None:
+    depth = np.stack([np.linspace(1, 4 + i, 80 * 60).reshape(60, 80) for i in range(3)])
+    depth[:, 5, 7] = 2.5
+    depth[1, 0, 0] = np.nan
+    scene = with_maps(make_scene(3), depth=depth.astype(np.float32))
+    span = depth_range(scene)
+    colours = [depth_picture(scene.depth(i), span)[5, 7] for i in range(3)]
+    np.testing.assert_array_equal(colours[0], colours[1])
+    np.testing.assert_array_equal(colours[0], colours[2])
+    assert depth_picture(scene.depth(1), span)[0, 0].max() < 40, "unknown is dark"
+
+
+def test_near_is_warm_and_far_is_cold(make_scene: MakeScene) -> None:
+    depth = np.linspace(1, 5, 80 * 60, dtype=np.float32).reshape(1, 60, 80)
+    scene = with_maps(make_scene(1), depth=depth)
+    picture = depth_picture(depth[0], depth_range(scene)).astype(int)
+    assert picture[0, 0, 0] > picture[0, 0, 2]
+    assert picture[-1, -1, 2] > picture[-1, -1, 0]
+
+
+def test_a_scene_without_depth_has_a_range_and_dark_pictures(make_scene: MakeScene) -> None:
+    scene = with_maps(make_scene(1), depth=np.full((1, 60, 80), np.nan, np.float32))
+    assert depth_picture(scene.depth(0), depth_range(scene)).max() < 40
+
+
+def test_turbo_clips_and_is_defined_for_nan() -> None:
+    colours = turbo(np.array([-1.0, 0.0, 0.5, 1.0, 2.0, np.nan]))
+    np.testing.assert_array_equal(colours[0], colours[1])
+    np.testing.assert_array_equal(colours[3], colours[4])
+    np.testing.assert_array_equal(colours[5], colours[0])
+
+
+def test_spread_takes_both_ends() -> None:
+    np.testing.assert_array_equal(spread(10, 3), [0, 4, 9])
+    np.testing.assert_array_equal(spread(3, 10), [0, 1, 2])
+    np.testing.assert_array_equal(spread(1, 5), [0])
