@@ -88,15 +88,14 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def test_flow() -> None:
+def check_flow() -> None:
     """Dense flow finds a known shift of a textured picture."""
+    import cv2
     import numpy as np
 
     from align3r.flow.dis import DisFlow
 
     rng = np.random.default_rng(0)
-    import cv2
-
     wide = cv2.GaussianBlur(rng.uniform(0, 255, (120, 170)).astype(np.float32), (0, 0), 2.0)
     wide = cv2.normalize(wide, np.zeros_like(wide), 0, 255, cv2.NORM_MINMAX)
     picture = np.repeat(wide.astype(np.uint8)[..., None], 3, axis=-1)
@@ -106,7 +105,7 @@ def test_flow() -> None:
         raise ValueError(f"a shift of 5 pixels was measured as {found:.2f}")
 
 
-def test_result_folder() -> None:
+def check_result_folder() -> None:
     """A small scene survives saving and loading, with pictures and scene.html."""
     import numpy as np
 
@@ -157,6 +156,6 @@ def _small_scene() -> Reconstruction:
 
 
 SELF_TESTS: dict[str, Callable[[], None]] = {
-    "dense flow": test_flow,
-    "result folder, pictures, scene.html": test_result_folder,
+    "dense flow": check_flow,
+    "result folder, pictures, scene.html": check_result_folder,
 }

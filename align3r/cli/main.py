@@ -114,10 +114,10 @@ def _in_words(error: Exception) -> Align3rError | None:
             "the memory is not enough for this video at this size",
             hint="add --input.size 384, --max-frames 100, or both",
         )
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError) and error.strerror:
+        what = f"{error.filename}: " if error.filename is not None else ""
         return InputError(
-            f"{error.filename}: {(error.strerror or 'cannot be used').lower()}",
-            hint="check the path, its rights and the free space",
+            f"{what}{error.strerror.lower()}", hint="check the path, its rights and the free space"
         )
     return None
 

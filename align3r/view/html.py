@@ -116,7 +116,9 @@ def render(scene: Reconstruction, budget: Budget, *, min_confidence: float) -> s
         vs.add_path(server, scene, look)
         for i in spread(len(scene), 24):
             vs.add_frustum(server, scene, int(i), look=look, name=f"/cameras/all/{i:06d}")
-        moments = [_add_moment(server, scene, int(i), look, budget) for i in budget.steps]
+        moments = [
+            _add_moment(server, scene, int(i), look=look, budget=budget) for i in budget.steps
+        ]
         _record_playback(recorder, moments, scene.times[budget.steps])
         return str(recorder.as_html(dark_mode=True))
     finally:
@@ -124,7 +126,7 @@ def render(scene: Reconstruction, budget: Budget, *, min_confidence: float) -> s
 
 
 def _add_moment(
-    server: viser.ViserServer, scene: Reconstruction, i: int, look: vs.Look, budget: Budget
+    server: viser.ViserServer, scene: Reconstruction, i: int, *, look: vs.Look, budget: Budget
 ) -> list[Any]:
     """The nodes that only one moment shows, hidden: its camera with image, its moving points."""
     camera = vs.add_frustum(

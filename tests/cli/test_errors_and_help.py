@@ -99,6 +99,7 @@ def test_the_family_has_codes_a_sentence_and_a_hint(
         (RuntimeError("CUDA out of memory. Tried"), 4, "memory is not enough"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 4, "memory is not enough"),
         (PermissionError(13, "Permission denied", "x/y"), 3, "x/y: permission denied"),
+        (OSError(28, "No space left on device"), 3, "error: no space left on device"),
         (ZeroDivisionError("one\ntwo"), 1, "error: ZeroDivisionError: one\nhint: run again with"),
         (KeyboardInterrupt(), 130, "interrupted; run the same command again to resume"),
         (BrokenPipeError(), 0, ""),

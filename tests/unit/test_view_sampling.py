@@ -91,6 +91,12 @@ def test_a_voxel_keeps_its_most_confident_point() -> None:
     np.testing.assert_array_equal(kept.confidence, [9, 2])
 
 
+def test_points_very_far_away_do_not_disturb_the_voxels() -> None:
+    points = np.array([[0.1, 0, 0], [1.1, 0, 0], [0, 2e7, 0], [0, 0, -3e8]], np.float32)
+    cloud = Cloud(points, np.zeros((4, 3), np.uint8), np.ones(4, np.float32), np.zeros(4, bool))
+    assert len(thin(cloud, voxel=1.0, max_points=10)) == 4
+
+
 def test_one_depth_has_one_colour_in_every_frame(make_scene: MakeScene) -> None:
     depth = np.stack([np.linspace(1, 4 + i, 80 * 60).reshape(60, 80) for i in range(3)])
     depth[:, 5, 7] = 2.5
