@@ -150,12 +150,12 @@ class Viewer:
     def _follow(self, i: int) -> None:
         """Bring every visitor to camera i, a little behind it."""
         pose = self.scene.world_from_cam[i]
-        centre = pose[:3, 3] - self.look.centre
+        centre = self.look.to_viewer(pose[:3, 3])
         for client in self.server.get_clients().values():
             with client.atomic():
                 client.camera.up_direction = -pose[:3, 1]
-                client.camera.position = centre - 0.3 * self.look.depth * pose[:3, 2]
-                client.camera.look_at = centre + self.look.depth * pose[:3, 2]
+                client.camera.position = centre - 0.3 * pose[:3, 2]
+                client.camera.look_at = centre + pose[:3, 2]
 
     def _connect(self) -> None:
         """Tie the panel to what is shown."""
@@ -228,5 +228,5 @@ class Panel:
             )
         gui.add_markdown(
             f"{n} frames, {scene.size[0]}x{scene.size[1]}, scale: {scene.scale}, "
-            f"typical depth {look.depth:.3g}"
+            f"typical depth {look.unit:.3g}"
         )

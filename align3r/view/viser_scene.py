@@ -14,7 +14,7 @@ import numpy as np
 from align3r.errors import InputError
 from align3r.reconstruction import Reconstruction
 from align3r.view.palette import time_colour
-from align3r.view.sampling import Cloud, pixel_footprint, typical_depth
+from align3r.view.sampling import Cloud, typical_depth
 
 if TYPE_CHECKING:
     import viser
@@ -22,16 +22,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Look:
-    """Sizes, in scene units, that suit a scene whatever its unit is."""
+    """The viewer's own frame and the sizes of what is drawn in it.
+
+    The unit of the viewer is the typical depth: its camera controls and clipping planes suit
+    that, while scenes come in any unit. Its origin is among the cameras, where float32 is finest.
+    """
 
     centre: np.ndarray
-    """(3,) world point that becomes the origin of the viewer; keeps float32 exact enough."""
-    depth: float
-    """Typical depth."""
+    """(3,) world point that is the origin of the viewer."""
+    unit: float
+    """Typical depth in scene units, the length of 1 in the viewer."""
     frustum: float
-    """Length of a camera frustum."""
+    """Length of a camera frustum, in the viewer."""
     point: float
-    """Size of a point."""
+    """Size of a point, in the viewer."""
+
+    def to_viewer(self, world: np.ndarray) -> np.ndarray:
+        """(..., 3) world points in the frame of the viewer, float32."""
+        return np.asarray((world - self.centre) / self.unit, np.float32)
 
 
 def choose_look(scene: Reconstruction) -> Look:
@@ -39,8 +47,9 @@ def choose_look(scene: Reconstruction) -> Look:
     depth = typical_depth(scene)
     centres = scene.world_from_cam[:, :3, 3]
     path = float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum())
-    frustum = float(np.clip(path / 12, 0.04 * depth, 0.12 * depth))
-    return Look(centres.mean(axis=0), depth, frustum, 2.5 * pixel_footprint(scene))
+    frustum = float(np.clip(path / depth / 12, 0.04, 0.12))
+    point = 2.5 / float(np.median(scene.intrinsics[:, 0, 0]))
+    return Look(centres.mean(axis=0), depth, frustum, point)
 
 
 def start_server(host: str, port: int, *, label: str = "align3r") -> viser.ViserServer:
@@ -79,13 +88,12 @@ def set_stage(server: viser.ViserServer, scene: Reconstruction, look: Look) -> N
     forward = forward / max(float(np.linalg.norm(forward)), 1e-9)
     if np.linalg.norm(forward) < 0.5:  # cameras that look all around have no mean direction
         forward = middle[:3, 2]
-    eye = middle[:3, 3] - look.centre - 0.75 * look.depth * forward
-    eye = eye + np.array([0.0, -0.45 * look.depth, 0.0])
-    server.initial_camera.position = eye
-    server.initial_camera.look_at = middle[:3, 3] - look.centre + 0.8 * look.depth * forward
+    centre = look.to_viewer(middle[:3, 3])
+    server.initial_camera.position = centre - 0.75 * forward + np.array([0.0, -0.45, 0.0])
+    server.initial_camera.look_at = centre + 0.8 * forward
     server.initial_camera.fov = float(np.radians(55))
-    server.initial_camera.near = 1e-3 * look.depth
-    server.initial_camera.far = 1e3 * look.depth
+    server.initial_camera.near = 1e-3
+    server.initial_camera.far = 1e3
 
 
 def add_path(server: viser.ViserServer, scene: Reconstruction, look: Look) -> None:
@@ -93,7 +101,7 @@ def add_path(server: viser.ViserServer, scene: Reconstruction, look: Look) -> No
     n = len(scene)
     if n < 2:
         return
-    line = (scene.world_from_cam[:, :3, 3] - look.centre).astype(np.float32)
+    line = look.to_viewer(scene.world_from_cam[:, :3, 3])
     colours = np.array([time_colour(i / (n - 1)) for i in range(n)], np.uint8)
     server.scene.add_line_segments(
         "/cameras/path",
@@ -131,7 +139,7 @@ def add_frustum(
         format="jpeg",
         jpeg_quality=75,
         wxyz=quat_wxyz(scene.world_from_cam[i, :3, :3]),
-        position=scene.world_from_cam[i, :3, 3] - look.centre,
+        position=look.to_viewer(scene.world_from_cam[i, :3, 3]),
         cast_shadow=False,
         receive_shadow=False,
         visible=visible,
@@ -144,7 +152,7 @@ def add_cloud(
     """A coloured point cloud around the viewer's origin."""
     return server.scene.add_point_cloud(
         name,
-        points=(cloud.points - look.centre).astype(np.float32),
+        points=look.to_viewer(cloud.points),
         colors=cloud.colours,
         point_size=look.point,
         point_shape="circle",

@@ -17,6 +17,7 @@ from align3r.reconstruction import Reconstruction
 from align3r.view import html
 from align3r.view.folder import save
 from align3r.view.html import plan, write_html
+from align3r.view.sampling import frame_cloud
 from align3r.view.viser_scene import choose_look, quat_wxyz, start_server
 
 MakeScene = Callable[..., Reconstruction]
@@ -85,13 +86,18 @@ def test_quaternions_have_w_first() -> None:
     np.testing.assert_allclose(quat_wxyz(quarter_turn_about_z), [half, 0, 0, half], atol=1e-12)
 
 
-def test_sizes_scale_with_the_scene(make_scene: MakeScene) -> None:
-    small, large = make_scene(4), make_scene(4)
-    large.world_from_cam[:, :3, 3] *= 10
-    large.maps._depth[:] *= 10  # type: ignore[attr-defined]
-    one, ten = choose_look(small), choose_look(large)
-    assert ten.frustum == pytest.approx(10 * one.frustum)
-    assert ten.point == pytest.approx(10 * one.point)
+def test_the_viewer_does_not_depend_on_the_unit_of_the_scene(make_scene: MakeScene) -> None:
+    metres, tiny = make_scene(4), make_scene(4)
+    tiny.world_from_cam[:, :3, 3] *= 1e-4
+    tiny.maps._depth[:] *= 1e-4  # type: ignore[attr-defined]
+    one, other = choose_look(metres), choose_look(tiny)
+    assert other.frustum == pytest.approx(one.frustum)
+    assert other.point == pytest.approx(one.point)
+    seen = [
+        look.to_viewer(frame_cloud(scene, 2, stride=3).points)
+        for look, scene in ((one, metres), (other, tiny))
+    ]
+    np.testing.assert_allclose(seen[0], seen[1], atol=1e-4)
 
 
 def test_the_folder_has_what_the_options_ask_for(make_scene: MakeScene, tmp_path: Path) -> None:
