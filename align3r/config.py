@@ -40,7 +40,7 @@ class CameraOptions:
     poses: str | None = None
     """Known camera poses: a TUM trajectory or a cameras.npz; matched to the frames by time."""
     masks: str | None = None
-    """Folder of your own masks, one image a frame, white = moving; they win over the automatic ones."""
+    """Folder of your own masks, one image a frame, white = moving; they win over automatic ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class MotionOptions:
 
     enabled: bool = True
     """Find moving regions; off: everything is taken as static."""
-    threshold: float = 4.0
+    threshold: float = 6.0
     """Disagreement with the static scene, in robust standard deviations, that counts as motion."""
 
 
@@ -78,13 +78,13 @@ class AlignOptions:
     geometry: Literal["depth", "scale"] = "depth"
     """Solve for a depth map per frame, or for a scale map on a prior depth."""
     schedule: Literal["auto", "joint", "keyframes"] = "auto"
-    """All pairs in one problem; or keyframes first, then each group against them (auto: long videos)."""
+    """All pairs at once, or keyframes first, then each group against them (auto: long videos)."""
     steps: int = 300
     """Adam steps; 300 as in the paper's supplement."""
     learning_rate: float = 0.05
     """Initial Adam learning rate, cosine decay."""
     pixels: int = 2304
-    """Pixels a view that take part in the Adam solve, on a grid; 0 = all. Depth is always full size."""
+    """Pixels a view in the Adam solve, on a grid; 0 = all. Depth is always full size."""
     focal: Literal["shared", "per-frame"] = "shared"
     """One focal length for the video, or one a frame."""
     flow_weight: float = 0.01

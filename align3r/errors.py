@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Align3rError(Exception):
-    """Root of the family; `str(error)` is one sentence with the numbers, `error.hint` one way out."""
+    """Root of the family: `str(error)` is one sentence with the numbers, `hint` one way out."""
 
     exit_code = 1
 

@@ -95,6 +95,8 @@ class PairPredictions:
     """Principal point, in working pixels, that the points were made with."""
     moving: np.ndarray | None = None
     """(N, h, w) bool, if the predictor looked at the whole video and already knows."""
+    flows: PairFlows | None = None
+    """Flow of the same pairs, if the predictor needed it anyway."""
     warnings: tuple[str, ...] = ()
     """What the predictor noticed and a person should know ("no parallax ...")."""
 

@@ -1,0 +1,63 @@
+"""Pinhole cameras: intrinsics, resizing, the flow of a static scene."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def intrinsic_matrix(focal: float, centre: tuple[float, float]) -> np.ndarray:
+    """(3, 3) float64 of a camera with square pixels."""
+    return np.array([[focal, 0.0, centre[0]], [0.0, focal, centre[1]], [0.0, 0.0, 1.0]])
+
+
+def image_centre(size: tuple[int, int]) -> tuple[float, float]:
+    """Middle of a (width, height) image; the centre of the top-left pixel is (0, 0)."""
+    return (size[0] - 1) / 2, (size[1] - 1) / 2
+
+
+def resize_intrinsics(
+    k: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]
+) -> np.ndarray:
+    """(..., 3, 3) intrinsics of the image resized from (width, height) to (width, height)."""
+    scale_u, scale_v = to_size[0] / from_size[0], to_size[1] / from_size[1]
+    resized = np.array(k, np.float64)
+    resized[..., 0, :2] *= scale_u
+    resized[..., 1, 1] *= scale_v
+    resized[..., 0, 2] = (k[..., 0, 2] + 0.5) * scale_u - 0.5
+    resized[..., 1, 2] = (k[..., 1, 2] + 0.5) * scale_v - 0.5
+    return resized
+
+
+def rays(
+    shape: tuple[int, int], focal: float, centre: tuple[float, float], *, step: int = 1
+) -> np.ndarray:
+    """(h, w, 3) float32 rays with z = 1 of every `step`-th pixel of an image of (height, width)."""
+    v, u = np.mgrid[0 : shape[0] : step, 0 : shape[1] : step].astype(np.float32)
+    xy = np.stack([u - centre[0], v - centre[1]], -1) / focal
+    return np.concatenate([xy, np.ones_like(xy[..., :1])], -1).astype(np.float32)
+
+
+def ego_flow(
+    inverse_depth: np.ndarray,
+    target_from_source: np.ndarray,
+    focal: float,
+    centre: tuple[float, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flow that a static scene shows when the camera moves.
+
+    Args:
+        inverse_depth: (h, w) of the source view; 0 = infinitely far.
+        target_from_source: (4, 4) camera motion.
+        focal: Pixels, of both views.
+        centre: Principal point, pixels, of both views.
+
+    Returns:
+        (h, w, 2) float32 flow in pixels, and (h, w) bool: in front of the target camera.
+    """
+    motion = target_from_source.astype(np.float32)
+    source = rays((inverse_depth.shape[0], inverse_depth.shape[1]), focal, centre)
+    point = source @ motion[:3, :3].T + inverse_depth[..., None] * motion[:3, 3]
+    z = point[..., 2]
+    # The pixel moves by f times the difference of the rays.
+    flow = focal * (point[..., :2] / np.maximum(z, 1e-3)[..., None] - source[..., :2])
+    return flow.astype(np.float32), z > 1e-3

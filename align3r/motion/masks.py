@@ -1,0 +1,79 @@
+"""Moving-object masks from how badly a static scene explains the flow."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from align3r.flow.warp import backward_warp
+
+_NOISE_FLOOR_PX = 0.25
+_LEAST_AREA = 0.0007
+
+
+def motion_masks(
+    disagreement: np.ndarray,
+    *,
+    threshold: float,
+    to_next: np.ndarray | None = None,
+    to_previous: np.ndarray | None = None,
+) -> np.ndarray:
+    """Moving regions, cleaned in time and space.
+
+    Args:
+        disagreement: (N, h, w) pixels between the flow that is seen and the one a static scene
+            would show, a robust average over the pairs of a frame; nan where no pair is valid.
+        threshold: In robust standard deviations of the whole video (median, not mean: a few
+            bad pixels do not move it).
+        to_next: (N, h, w, 2) flow from each frame to the next, to look at neighbours in time.
+        to_previous: (N, h, w, 2) flow from each frame to the one before.
+
+    Returns:
+        (N, h, w) bool, True = moving.
+    """
+    known = disagreement[np.isfinite(disagreement)]
+    if not len(known):
+        return np.zeros(disagreement.shape, bool)
+    noise = max(1.4826 * float(np.median(known)), _NOISE_FLOOR_PX)
+    score = np.nan_to_num(disagreement / noise, nan=0.0).astype(np.float32)
+    if to_next is not None and to_previous is not None:
+        score = _median_in_time(score, to_next, to_previous)
+    return np.stack([_clean(frame > threshold) for frame in score])
+
+
+def _median_in_time(score: np.ndarray, to_next: np.ndarray, to_previous: np.ndarray) -> np.ndarray:
+    """Each pixel takes the median of itself and its matches one frame before and after."""
+    smoothed = score.copy()
+    for k in range(1, len(score) - 1):
+        after = backward_warp(score[k + 1], to_next[k].astype(np.float32))
+        before = backward_warp(score[k - 1], to_previous[k].astype(np.float32))
+        smoothed[k] = np.median(np.stack([before, score[k], after]), 0)
+    return smoothed
+
+
+def _clean(mask: np.ndarray) -> np.ndarray:
+    """Drop specks, close gaps, fill holes; sizes follow the image."""
+    unit = max(mask.shape) / 512
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(2 * unit))
+    closed = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, _disc(5 * unit))
+    return _fill_holes(_large_parts(closed > 0))
+
+
+def _disc(radius: float) -> np.ndarray:
+    side = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+
+
+def _large_parts(mask: np.ndarray) -> np.ndarray:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    large = stats[:count, cv2.CC_STAT_AREA] >= _LEAST_AREA * mask.size
+    large[0] = False
+    return np.asarray(large[labels])
+
+
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
+    """Holes smaller than a tenth of what surrounds them belong to it."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8))
+    small = stats[:count, cv2.CC_STAT_AREA] < min(0.1 * mask.sum(), 0.01 * mask.size)
+    small[0] = False
+    return np.asarray(mask | small[labels])

@@ -1,0 +1,282 @@
+"""Flow bundle adjustment: cameras, one focal length and an inverse depth per anchor.
+
+Levenberg-Marquardt on the robust reprojection error; the inverse depths are eliminated (their
+block of the normal matrix is diagonal), so a step solves for 6 N + 1 unknowns only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.spatial.transform import Rotation
+
+from align3r.pairwise.geometric.observations import Observations
+
+_POSE = 6
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """State of the adjustment."""
+
+    cam_from_world: np.ndarray
+    """(N, 4, 4)."""
+    focal: float
+    """Pixels."""
+    centre: tuple[float, float]
+    """Principal point, pixels."""
+    inverse_depth: np.ndarray
+    """(A,) of each anchor in its own frame."""
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What is free and how errors are weighed."""
+
+    scale_px: float = 1.0
+    """Errors beyond this lose their weight (Geman-McClure)."""
+    free_pose: np.ndarray | None = None
+    """(N,) bool; all but the first frame by default."""
+    free_focal: bool = True
+    free_translation: bool = True
+    focal_prior: float = 0.0
+    """Log focal expected by the weak prior; used when `focal_prior_weight` is above 0."""
+    focal_prior_weight: float = 0.0
+
+
+def skew(vectors: np.ndarray) -> np.ndarray:
+    """(..., 3) -> (..., 3, 3) matrices of the cross product."""
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
+
+
+def relative_poses(cameras: Cameras, obs: Observations) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (M, 3, 3) and translation (M, 3) of target_from_source of each observation."""
+    rotation = np.empty((len(obs.anchor), 3, 3))
+    shift = np.empty((len(obs.anchor), 3))
+    for i, j, rows in obs.blocks():
+        target_from_source = cameras.cam_from_world[j] @ np.linalg.inv(cameras.cam_from_world[i])
+        rotation[rows] = target_from_source[:3, :3]
+        shift[rows] = target_from_source[:3, 3]
+    return rotation, shift
+
+
+def anchor_rays(cameras: Cameras, obs: Observations) -> np.ndarray:
+    """(A, 3) rays with z = 1."""
+    xy = (obs.anchor_pixel - cameras.centre) / cameras.focal
+    return np.concatenate([xy, np.ones((len(xy), 1))], 1)
+
+
+def project(cameras: Cameras, obs: Observations) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals (M, 2) in pixels and z (M,) of the anchors' points, scaled by inverse depth."""
+    rotation, shift = relative_poses(cameras, obs)
+    ray = anchor_rays(cameras, obs)[obs.anchor]
+    point = np.einsum("mab,mb->ma", rotation, ray)
+    point += cameras.inverse_depth[obs.anchor, None] * shift
+    z = np.maximum(point[:, 2], 1e-3)
+    seen = cameras.focal * point[:, :2] / z[:, None] + np.asarray(cameras.centre)
+    residual = seen - obs.pixel
+    residual[point[:, 2] < 1e-3] = 1e3
+    return residual, point[:, 2]
+
+
+def robust_weight(residual: np.ndarray, scale_px: float) -> np.ndarray:
+    """(M,) Geman-McClure weights."""
+    square = (residual**2).sum(-1) / scale_px**2
+    return np.asarray(1.0 / (1.0 + square) ** 2)
+
+
+def robust_cost(residual: np.ndarray, scale_px: float) -> float:
+    """Sum of the Geman-McClure losses, in squared pixels."""
+    square = (residual**2).sum(-1)
+    return float((square / (1.0 + square / scale_px**2)).sum())
+
+
+def adjust(
+    cameras: Cameras,
+    obs: Observations,
+    options: Adjustment,
+    *,
+    steps: int = 20,
+    on_step: Callable[[int], None] | None = None,
+) -> Cameras:
+    """Minimise the robust reprojection error.
+
+    Args:
+        cameras: Start.
+        obs: Observations among frames that have a pose.
+        options: What is free; error scale.
+        steps: Most Levenberg-Marquardt steps.
+        on_step: Called with the number of each step.
+
+    Returns:
+        The adjusted cameras; the frame that is not free keeps its pose.
+    """
+    damping = 1e-4
+    cost = _cost(cameras, obs, options)
+    for step in range(steps):
+        system = _Normal(cameras, obs, options)
+        improved = False
+        for _ in range(6):
+            trial = system.step(damping)
+            trial_cost = _cost(trial, obs, options) if trial is not None else np.inf
+            if trial is not None and trial_cost < cost:
+                gain = (cost - trial_cost) / max(cost, 1e-12)
+                cameras, cost, improved = trial, trial_cost, True
+                damping = max(damping / 5, 1e-9)
+                break
+            damping *= 6
+        if on_step is not None:
+            on_step(step)
+        if not improved or gain < 1e-5:
+            break
+    return cameras
+
+
+def _cost(cameras: Cameras, obs: Observations, options: Adjustment) -> float:
+    residual, _ = project(cameras, obs)
+    prior = options.focal_prior_weight * (np.log(cameras.focal) - options.focal_prior) ** 2
+    return robust_cost(residual, options.scale_px) + float(prior)
+
+
+class _Normal:
+    """The normal equations at one state, with the inverse depths eliminated."""
+
+    def __init__(self, cameras: Cameras, obs: Observations, options: Adjustment) -> None:
+        self._cameras, self._obs, self._options = cameras, obs, options
+        n = obs.n_frames
+        self._size = _POSE * n + 1
+        residual, _ = project(cameras, obs)
+        jac_pose_i, jac_pose_j, jac_focal, jac_depth = _jacobians(cameras, obs)
+        root = np.sqrt(robust_weight(residual, options.scale_px))
+        residual = residual * root[:, None]
+        local = np.concatenate([jac_pose_i, jac_pose_j, jac_focal[..., None]], -1)
+        local *= root[:, None, None]
+        jac_depth = jac_depth * root[:, None]
+        self._gather(local, jac_depth, residual)
+
+    def _gather(self, local: np.ndarray, jac_depth: np.ndarray, residual: np.ndarray) -> None:
+        obs, n_anchor = self._obs, len(self._obs.anchor_frame)
+        self._h = np.zeros((self._size, self._size))
+        self._g = np.zeros(self._size)
+        self._a = np.bincount(obs.anchor, (jac_depth**2).sum(1), n_anchor)
+        self._gd = np.bincount(obs.anchor, (jac_depth * residual).sum(1), n_anchor)
+        mixed = np.einsum("mk,mkc->mc", jac_depth, local)
+        self._mixed: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        per_frame: dict[int, list[tuple[int, slice]]] = {}
+        for i, j, rows in obs.blocks():
+            columns = self._columns(i, j)
+            block = local[rows].reshape(-1, local.shape[-1])
+            self._h[np.ix_(columns, columns)] += block.T @ block
+            self._g[columns] += block.T @ residual[rows].reshape(-1)
+            per_frame.setdefault(i, []).append((j, rows))
+        for i, targets in per_frame.items():
+            self._mixed.append(self._frame_rows(i, targets, mixed))
+
+    def _columns(self, i: int, j: int) -> np.ndarray:
+        pose = np.arange(_POSE)
+        return np.concatenate([_POSE * i + pose, _POSE * j + pose, [self._size - 1]])
+
+    def _frame_rows(
+        self, i: int, targets: list[tuple[int, slice]], mixed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Anchors of frame i, the columns they touch, and their dense mixed block."""
+        touched = [i] + [j for j, _ in targets]
+        columns = np.concatenate(
+            [_POSE * k + np.arange(_POSE) for k in touched] + [np.array([self._size - 1])]
+        )
+        start = int(self._obs.anchor[targets[0][1]].min())
+        stop = start
+        for _, rows in targets:
+            start = min(start, int(self._obs.anchor[rows].min()))
+            stop = max(stop, int(self._obs.anchor[rows].max()) + 1)
+        block = np.zeros((stop - start, len(columns)))
+        for k, (_, rows) in enumerate(targets):
+            at = self._obs.anchor[rows] - start
+            block[at, :_POSE] += mixed[rows, :_POSE]
+            own = slice(_POSE * (k + 1), _POSE * (k + 2))
+            block[at, own] += mixed[rows, _POSE : 2 * _POSE]
+            block[at, -1] += mixed[rows, -1]
+        return np.arange(start, stop), columns, block
+
+    def step(self, damping: float) -> Cameras | None:
+        """The damped Gauss-Newton step, applied; None if the system is not positive."""
+        options = self._options
+        a = self._a * (1 + damping) + 1e-9 + 1e-6 * np.median(self._a[self._a > 0])
+        h, g = self._h.copy(), self._g.copy()
+        h[np.diag_indices_from(h)] *= 1 + damping
+        for anchors, columns, block in self._mixed:
+            scaled = block / a[anchors, None]
+            h[np.ix_(columns, columns)] -= block.T @ scaled
+            g[columns] -= scaled.T @ self._gd[anchors]
+        if options.focal_prior_weight > 0:
+            h[-1, -1] += options.focal_prior_weight
+            g[-1] += options.focal_prior_weight * (
+                np.log(self._cameras.focal) - options.focal_prior
+            )
+        free = self._free()
+        delta = np.zeros(self._size)
+        reduced = h[np.ix_(free, free)]
+        reduced[np.diag_indices_from(reduced)] += 1e-9
+        try:
+            delta[free] = -cho_solve(cho_factor(reduced), g[free])
+        except (np.linalg.LinAlgError, ValueError):
+            return None
+        depth_step = -self._gd / a
+        for anchors, columns, block in self._mixed:
+            depth_step[anchors] -= (block @ delta[columns]) / a[anchors]
+        return _moved(self._cameras, delta, depth_step)
+
+    def _free(self) -> np.ndarray:
+        options, n = self._options, self._obs.n_frames
+        pose = options.free_pose
+        if pose is None:
+            pose = np.arange(n) > 0
+        parts = np.array([True] * 3 + [options.free_translation] * 3)
+        mask = (pose[:, None] & parts[None]).ravel()
+        return np.flatnonzero(np.r_[mask, options.free_focal])
+
+
+def _moved(cameras: Cameras, delta: np.ndarray, depth_step: np.ndarray) -> Cameras:
+    poses = delta[:-1].reshape(-1, _POSE)
+    motion = np.tile(np.eye(4), (len(poses), 1, 1))
+    motion[:, :3, :3] = Rotation.from_rotvec(poses[:, :3]).as_matrix()
+    motion[:, :3, 3] = poses[:, 3:]
+    old = cameras.inverse_depth
+    # An inverse depth may not jump through zero: half way to zero is the most it may lose.
+    depth = np.where(old + depth_step < 0.5 * old, 0.5 * old, old + depth_step)
+    return replace(
+        cameras,
+        cam_from_world=motion @ cameras.cam_from_world,
+        focal=float(cameras.focal * np.exp(np.clip(delta[-1], -0.2, 0.2))),
+        inverse_depth=np.maximum(depth, 1e-6),
+    )
+
+
+def _jacobians(
+    cameras: Cameras, obs: Observations
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Derivatives by source pose, target pose, ln f and inverse depth.
+
+    Shapes (M, 2, 6), (M, 2, 6), (M, 2), (M, 2). Poses move by left multiplication with exp(omega, v).
+    """
+    rotation, shift = relative_poses(cameras, obs)
+    ray = anchor_rays(cameras, obs)[obs.anchor]
+    depth = cameras.inverse_depth[obs.anchor]
+    point = np.einsum("mab,mb->ma", rotation, ray) + depth[:, None] * shift
+    z = np.maximum(point[:, 2], 1e-3)
+    f = cameras.focal
+    by_point = np.zeros((len(z), 2, 3))
+    by_point[:, 0, 0] = by_point[:, 1, 1] = f / z
+    by_point[:, :, 2] = -f * point[:, :2] / z[:, None] ** 2
+    by_point_r = by_point @ rotation
+    pose_j = np.concatenate([by_point @ -skew(point), depth[:, None, None] * by_point], -1)
+    pose_i = np.concatenate([by_point_r @ skew(ray), -depth[:, None, None] * by_point_r], -1)
+    flat = ray * np.array([1.0, 1.0, 0.0])
+    focal = f * point[:, :2] / z[:, None] - np.einsum("mkc,mc->mk", by_point_r, flat)
+    by_depth = np.einsum("mkc,mc->mk", by_point, shift)
+    return pose_i, pose_j, focal, by_depth

@@ -1,0 +1,99 @@
+"""The embedded predictor: flow, self-calibration and triangulation; no network, no download.
+
+It looks at the whole video first (`survey`), finds cameras and focal length (`calibrate`), fuses
+the depth of every frame from all its flows (`frames_depth`), and answers each pair from that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from align3r.geometry.cameras import image_centre
+from align3r.motion.masks import motion_masks
+from align3r.pairwise.geometric.answers import answer_pairs, dense_depths
+from align3r.pairwise.geometric.calibrate import CalibratedScene, find_scene
+from align3r.pairwise.geometric.depth import FusedDepth, PixelModel, flat, fuse
+from align3r.pairwise.geometric.frames_depth import GuidedFlows, survey_depths
+from align3r.pairwise.geometric.survey import survey
+from align3r.types import Frames, KnownCameras, PairPredictions, Progress
+
+_BRIDGE_GAPS = (1, 2, 4)
+
+
+class GeometricPredictor:
+    """Point maps of pairs by dense flow, self-calibration and triangulation."""
+
+    name = "geometric"
+
+    def __init__(self, *, motion_threshold: float = 6.0, find_motion: bool = True) -> None:
+        """Args are those of `MotionOptions`."""
+        self._motion_threshold = motion_threshold
+        self._find_motion = find_motion
+
+    def predict(
+        self,
+        frames: Frames,
+        edges: np.ndarray,
+        *,
+        known: KnownCameras,
+        moving: np.ndarray | None = None,
+        progress: Progress | None = None,
+    ) -> PairPredictions:
+        """Predict all pairs; see `PairPredictor.predict`.
+
+        Raises:
+            SolveError: No two frames can be matched (no texture, or nothing in common).
+        """
+        report = progress or (lambda stage, done, total: None)
+        images, n = frames.images, len(frames)
+        centre = _centre(frames, known)
+        found = survey(images, centre, moving=moving, on_pair=lambda k, m: report("flow", k, m))
+        report("cameras", 0, 1)
+        scene = find_scene(found, frames, known, centre)
+        report("cameras", 1, 1)
+        coarse = survey_depths(found, scene.cameras, images, parallax=scene.parallax)
+        flows = GuidedFlows(found, scene.cameras, coarse)
+        flows.compute(images, _wanted(edges, n), lambda k, m: report("guided flow", k, m))
+        fused = []
+        for i in range(n):
+            fused.append(_fuse_frame(flows, i, frames, scene))
+            report("depth", i + 1, n)
+        if moving is None:
+            moving = self._moving(fused, flows)
+        depths = dense_depths(images, fused, moving, parallax=scene.parallax)
+        return answer_pairs(edges, scene, flows, depths, moving)
+
+    def _moving(self, fused: list[FusedDepth], flows: GuidedFlows) -> np.ndarray:
+        disagreement = np.stack([f.miss_px for f in fused])
+        n = len(fused)
+        if not self._find_motion:
+            return np.zeros(disagreement.shape, bool)
+        if n < 3:
+            return motion_masks(disagreement, threshold=self._motion_threshold)
+        still = np.zeros((*disagreement.shape[1:], 2), np.float16)
+        return motion_masks(
+            disagreement,
+            threshold=self._motion_threshold,
+            to_next=np.stack([*(flows.get(k, k + 1)[0] for k in range(n - 1)), still]),
+            to_previous=np.stack([still, *(flows.get(k, k - 1)[0] for k in range(1, n))]),
+        )
+
+
+def _centre(frames: Frames, known: KnownCameras) -> tuple[float, float]:
+    if known.intrinsics is None:
+        return image_centre(frames.size)
+    middle = known.intrinsics[:, :2, 2].mean(0)
+    return float(middle[0]), float(middle[1])
+
+
+def _wanted(edges: np.ndarray, n: int) -> set[tuple[int, int]]:
+    """The pairs that are asked for, and short bridges that every frame's depth profits from."""
+    asked = {(int(i), int(j)) for i, j in edges}
+    return asked | {(i, i + gap) for i in range(n) for gap in _BRIDGE_GAPS if i + gap < n}
+
+
+def _fuse_frame(flows: GuidedFlows, i: int, frames: Frames, scene: CalibratedScene) -> FusedDepth:
+    model = PixelModel(scene.cameras.focal, scene.cameras.centre)
+    pairs = [flows.evidence(i, j, model) for j in range(len(frames)) if flows.has(i, j)]
+    width, height = frames.size
+    return fuse(pairs) if pairs and scene.parallax else flat(pairs, (height, width))

@@ -1,0 +1,286 @@
+"""From observations to cameras: start pair, one frame after the other, joint adjustment."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+
+from align3r.pairwise.geometric.bundle import (
+    Adjustment,
+    Cameras,
+    adjust,
+    anchor_rays,
+    project,
+    relative_poses,
+    robust_weight,
+)
+from align3r.pairwise.geometric.observations import Observations
+from align3r.pairwise.geometric.twoview import TwoView
+
+log = logging.getLogger(__name__)
+
+_LEAST_POINTS = 30
+_PNP_POINTS = 3000
+_FOCAL_PRIOR_WEIGHT = 20.0
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Cameras of the frames that could be placed."""
+
+    cameras: Cameras
+    placed: np.ndarray
+    """(N,) bool."""
+
+
+def triangulate(cameras: Cameras, obs: Observations, *, rounds: int = 3) -> np.ndarray:
+    """(A,) robust linear inverse depth of every anchor; 0 where no observation shows parallax."""
+    rotation, shift = relative_poses(cameras, obs)
+    turned = np.einsum("mab,mb->ma", rotation, anchor_rays(cameras, obs)[obs.anchor])
+    seen = np.concatenate(
+        [(obs.pixel - cameras.centre) / cameras.focal, np.ones((len(obs.pixel), 1))], 1
+    )
+    # The point turned + rho * shift is parallel to the ray seen; linear in rho.
+    lever = np.cross(shift, seen)
+    miss = np.cross(turned, seen)
+    weight = np.ones(len(miss))
+    count = len(obs.anchor_frame)
+    for _ in range(rounds):
+        top = np.bincount(obs.anchor, -weight * (lever * miss).sum(-1), count)
+        bottom = np.bincount(obs.anchor, weight * (lever**2).sum(-1), count)
+        inverse_depth = np.divide(top, bottom, out=np.zeros(count), where=bottom > 1e-12)
+        residual = miss + inverse_depth[obs.anchor, None] * lever
+        weight = robust_weight(cameras.focal * residual, 2.0)
+    return np.maximum(inverse_depth, 0.0)
+
+
+def incremental(
+    obs: Observations,
+    views: list[TwoView],
+    *,
+    focal: float,
+    focal_known: bool,
+    centre: tuple[float, float],
+) -> Structure | None:
+    """Cameras by growing from the best start pair; None if no pair can start.
+
+    Args:
+        obs: Observations of all pairs, static and moving alike.
+        views: The two-view relations the start pair is chosen from.
+        focal: First guess or known focal length, pixels.
+        focal_known: The focal length is not to be touched.
+        centre: Principal point, pixels.
+
+    Returns:
+        World = camera of the start pair's first frame; scale of the start baseline.
+    """
+    start = _start_pair(views, focal, centre)
+    if start is None:
+        return None
+    i, j, target_from_source = start
+    n = obs.n_frames
+    poses = np.tile(np.eye(4), (n, 1, 1))
+    poses[j] = target_from_source
+    cameras = Cameras(poses, focal, centre, np.full(len(obs.anchor_frame), 0.5))
+    placed = np.zeros(n, bool)
+    placed[[i, j]] = True
+    grower = _Grower(obs, focal_known=focal_known, anchor_frame=i)
+    cameras = grower.refine(cameras, placed, scale_px=2.0, steps=10, free_focal=False)
+    cameras, placed = grower.grow(cameras, placed)
+    for scale in (3.0, 1.5, 1.0):
+        cameras = grower.refine(cameras, placed, scale_px=scale, steps=12)
+    return Structure(cameras, placed)
+
+
+def fixed_poses(
+    obs: Observations,
+    cam_from_world: np.ndarray,
+    *,
+    focal: float,
+    focal_known: bool,
+    centre: tuple[float, float],
+) -> Structure:
+    """Structure for cameras that are all known; only the focal length may still be solved for."""
+    cameras = Cameras(cam_from_world, focal, centre, np.full(len(obs.anchor_frame), 0.5))
+    fresh = triangulate(cameras, obs)
+    known = fresh[fresh > 0]
+    default = float(np.median(known)) if len(known) else 0.5
+    cameras = replace(cameras, inverse_depth=np.where(fresh > 0, fresh, 0.2 * default))
+    if not focal_known:
+        options = Adjustment(free_pose=np.zeros(obs.n_frames, bool), scale_px=2.0)
+        cameras = adjust(cameras, obs, options, steps=20)
+    return Structure(cameras, np.ones(obs.n_frames, bool))
+
+
+def with_all_frames(structure: Structure) -> Cameras:
+    """A pose for every frame: those that could not be placed lie between their neighbours."""
+    placed = np.flatnonzero(structure.placed)
+    cameras = structure.cameras
+    if len(placed) == len(structure.placed):
+        return cameras
+    world_from_cam = np.linalg.inv(cameras.cam_from_world[placed])
+    numbers = np.clip(np.arange(len(structure.placed)), placed[0], placed[-1])
+    poses = np.tile(np.eye(4), (len(numbers), 1, 1))
+    turn = Slerp(placed, Rotation.from_matrix(world_from_cam[:, :3, :3]))
+    poses[:, :3, :3] = turn(numbers).as_matrix()
+    for axis in range(3):
+        poses[:, axis, 3] = np.interp(numbers, placed, world_from_cam[:, axis, 3])
+    return replace(cameras, cam_from_world=np.linalg.inv(poses))
+
+
+class _Grower:
+    def __init__(self, obs: Observations, *, focal_known: bool, anchor_frame: int) -> None:
+        self._obs, self._focal_known, self._fixed = obs, focal_known, anchor_frame
+
+    def refine(
+        self,
+        cameras: Cameras,
+        placed: np.ndarray,
+        *,
+        scale_px: float,
+        steps: int,
+        free_focal: bool = True,
+    ) -> Cameras:
+        """Joint adjustment of the placed frames, from freshly triangulated anchors."""
+        obs = self._obs.among(placed)
+        fresh = triangulate(cameras, obs)
+        known = fresh[fresh > 0]
+        default = float(np.median(known)) if len(known) else 0.5
+        cameras = replace(cameras, inverse_depth=np.where(fresh > 0, fresh, 0.2 * default))
+        free = placed.copy()
+        free[self._fixed] = False
+        options = Adjustment(
+            scale_px=scale_px,
+            free_pose=free,
+            free_focal=free_focal and not self._focal_known,
+            focal_prior=float(np.log(cameras.focal)),
+            focal_prior_weight=_FOCAL_PRIOR_WEIGHT,
+        )
+        return adjust(cameras, obs, options, steps=steps)
+
+    def grow(self, cameras: Cameras, placed: np.ndarray) -> tuple[Cameras, np.ndarray]:
+        """Place frame after frame by resection; adjust jointly as the model grows."""
+        tried: set[int] = set()
+        last_joint = int(placed.sum())
+        while not placed.all():
+            frame = self._next_frame(placed, tried)
+            if frame is None:
+                break
+            pose = self._resect(cameras, placed, frame)
+            if pose is None:
+                tried.add(frame)
+                continue
+            tried.clear()
+            poses = cameras.cam_from_world.copy()
+            poses[frame] = pose
+            placed = placed.copy()
+            placed[frame] = True
+            cameras = replace(cameras, cam_from_world=poses)
+            count = int(placed.sum())
+            if count <= 6 or count >= 1.25 * last_joint or placed.all():
+                cameras = self.refine(cameras, placed, scale_px=2.0, steps=6, free_focal=count >= 4)
+                last_joint = count
+            else:
+                cameras = replace(cameras, inverse_depth=self._updated(cameras, placed))
+        return cameras, placed
+
+    def _updated(self, cameras: Cameras, placed: np.ndarray) -> np.ndarray:
+        fresh = triangulate(cameras, self._obs.among(placed))
+        return np.where(fresh > 0, fresh, cameras.inverse_depth)
+
+    def _next_frame(self, placed: np.ndarray, tried: set[int]) -> int | None:
+        obs = self._obs
+        useful = placed[obs.source] & ~placed[obs.target]
+        votes = np.bincount(obs.target[useful], minlength=obs.n_frames)
+        votes[list(tried)] = 0
+        return int(votes.argmax()) if votes.max() >= _LEAST_POINTS else None
+
+    def _resect(self, cameras: Cameras, placed: np.ndarray, frame: int) -> np.ndarray | None:
+        """Pose (4, 4) cam_from_world of a frame from the anchors it sees; None if it fails."""
+        obs = self._obs
+        inner = obs.among(placed)
+        residual, z = project(cameras, inner)
+        good = robust_weight(residual, 3.0) * (z > 0)
+        support = np.bincount(inner.anchor, good, len(obs.anchor_frame))
+        rows = np.flatnonzero(
+            placed[obs.source] & (obs.target == frame) & (support[obs.anchor] > 0.5)
+        )
+        if len(rows) < _LEAST_POINTS:
+            return None
+        rows = rows[:: max(1, len(rows) // _PNP_POINTS)]
+        points = _world_points(cameras, obs, obs.anchor[rows])
+        k = np.array(
+            [
+                [cameras.focal, 0, cameras.centre[0]],
+                [0, cameras.focal, cameras.centre[1]],
+                [0, 0, 1],
+            ]
+        )
+        cv2.setRNGSeed(0)
+        ok, turn, shift, inlier = cv2.solvePnPRansac(
+            points,
+            obs.pixel[rows],
+            k,
+            None,
+            reprojectionError=4.0,
+            iterationsCount=500,
+            flags=cv2.SOLVEPNP_SQPNP,
+        )
+        if not ok or inlier is None or len(inlier) < _LEAST_POINTS:
+            return None
+        pose = np.eye(4)
+        pose[:3, :3] = cv2.Rodrigues(turn)[0]
+        pose[:3, 3] = shift.ravel()
+        return pose
+
+
+def _world_points(cameras: Cameras, obs: Observations, anchors: np.ndarray) -> np.ndarray:
+    rays = anchor_rays(cameras, obs)[anchors]
+    in_cam = rays / np.maximum(cameras.inverse_depth[anchors, None], 1e-6)
+    world_from_cam = np.linalg.inv(cameras.cam_from_world)[obs.anchor_frame[anchors]]
+    return np.einsum("mab,mb->ma", world_from_cam[:, :3, :3], in_cam) + world_from_cam[:, :3, 3]
+
+
+def _start_pair(
+    views: list[TwoView], focal: float, centre: tuple[float, float]
+) -> tuple[int, int, np.ndarray] | None:
+    """The pair with many inliers, wide rays and depth relief, and its relative pose."""
+    usable = [v for v in views if v.fundamental is not None]
+    usable.sort(key=lambda v: -float(v.inlier.sum()) * (1.05 - v.planar) * _spread(v, focal))
+    best, best_score = None, 0.0
+    for view in usable[:20]:
+        pose, score = _essential_pose(view, focal)
+        if pose is not None and score > best_score:
+            best, best_score = (view.i, view.j, pose), score
+    return best
+
+
+def _spread(view: TwoView, focal: float) -> float:
+    """Typical displacement as an angle, up to ten degrees: more is not better."""
+    move = np.median(np.linalg.norm(view.target - view.source, axis=-1))
+    return float(min(np.degrees(move / focal), 10.0))
+
+
+def _essential_pose(view: TwoView, focal: float) -> tuple[np.ndarray | None, float]:
+    source, target = view.source / focal, view.target / focal
+    cv2.setRNGSeed(0)
+    essential, mask = cv2.findEssentialMat(
+        source, target, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=1.0 / focal
+    )
+    if essential is None or essential.shape != (3, 3):
+        return None, 0.0
+    _, rotation, shift, mask = cv2.recoverPose(essential, source, target, np.eye(3), mask=mask)
+    good = mask.ravel() > 0
+    if good.sum() < _LEAST_POINTS:
+        return None, 0.0
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, shift.ravel()
+    rays = np.concatenate([source[good], np.ones((int(good.sum()), 1))], 1) @ rotation.T
+    seen = np.concatenate([target[good], np.ones((int(good.sum()), 1))], 1)
+    cosine = (rays * seen).sum(-1) / np.linalg.norm(rays, axis=-1) / np.linalg.norm(seen, axis=-1)
+    angle = float(np.degrees(np.median(np.arccos(np.clip(cosine, -1, 1)))))
+    return pose, float(good.sum()) * min(angle, 6.0)

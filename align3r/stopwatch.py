@@ -1,0 +1,35 @@
+"""Seconds and peak memory of each stage."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Collects a row for each stage that ran."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, str | float]] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block; the peak is the largest memory of the process up to its end."""
+        start = time.perf_counter()
+        yield
+        self.rows.append(
+            {
+                "stage": name,
+                "seconds": round(time.perf_counter() - start, 3),
+                "peak_mb": round(peak_mb(), 1),
+            }
+        )
+
+
+def peak_mb() -> float:
+    """Largest resident memory of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
