@@ -39,6 +39,8 @@ def start_log(*, verbose: bool, quiet: bool) -> Lines:
     lines = Lines()
     library.addHandler(lines)
     library.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
+    # A visitor that hangs up is no news; the viewer's server tells it with a traceback.
+    logging.getLogger("websockets").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
     story = logging.getLogger("align3r.pipeline")
     story.setLevel(logging.NOTSET if verbose or quiet else logging.INFO)
     return lines

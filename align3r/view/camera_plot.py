@@ -63,7 +63,7 @@ def write_camera_plot(scene: Reconstruction, path: Path) -> None:
     Raises:
         OSError: The picture cannot be written.
     """
-    cloud = static_cloud(scene, max_points=400_000, min_confidence=1.0, frames=32)
+    cloud = static_cloud(scene, max_points=400_000, min_confidence=1.5, frames=32)
     centres = scene.world_from_cam[:, :3, 3]
     span, middle = _window(centres, cloud, typical_depth(scene))
     size = np.array([PANEL + HEAD, 2 * PANEL]) * OVERSAMPLE

@@ -104,7 +104,7 @@ def plan(scene: Reconstruction, *, max_bytes: int, share: float = 1.0) -> Budget
 
 def render(scene: Reconstruction, budget: Budget, *, min_confidence: float) -> str:
     """The page as one string."""
-    look = vs.choose_look(scene)
+    look = vs.choose_look(scene, max_points=budget.static)
     server = vs.start_server("127.0.0.1", 0)
     try:
         recorder = server.get_scene_serializer()

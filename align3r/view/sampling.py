@@ -85,15 +85,19 @@ def static_cloud(
         min_confidence: Points below this confidence are left out.
         frames: Most frames that are read, spread over the video.
     """
-    chosen = spread(len(scene), frames)
-    pixels = len(chosen) * scene.size[0] * scene.size[1]
-    stride = max(1, int(np.sqrt(pixels / (3.0 * max_points))))
+    stride = grid_stride(scene, max_points=max_points, frames=frames)
     parts = []
-    for i in chosen:
+    for i in spread(len(scene), frames):
         cloud = frame_cloud(scene, int(i), stride=stride)
         parts.append(cloud.pick(~cloud.moving & (cloud.confidence >= min_confidence)))
     cloud = join(parts)
     return thin(cloud, voxel=0.6 * pixel_footprint(scene) * stride, max_points=max_points)
+
+
+def grid_stride(scene: Reconstruction, *, max_points: int, frames: int = 48) -> int:
+    """Pixels from one point of the static cloud to the next, before voxels thin it further."""
+    pixels = min(len(scene), frames) * scene.size[0] * scene.size[1]
+    return max(1, int(np.sqrt(pixels / (3.0 * max_points))))
 
 
 def moving_cloud(scene: Reconstruction, i: int, *, max_points: int) -> Cloud:

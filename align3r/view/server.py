@@ -66,7 +66,7 @@ class Viewer:
         """Start the server and put up the first frame."""
         self.scene = scene
         self.server = vs.start_server(host, port)
-        self.look = vs.choose_look(scene)
+        self.look = vs.choose_look(scene, max_points=MOST_STATIC)
         self._nodes = Nodes()
         self._lock = threading.RLock()
         self._stopped = threading.Event()
@@ -101,14 +101,17 @@ class Viewer:
 
     def close(self) -> None:
         """Stop the server."""
-        if not self._stopped.is_set():
-            self._stopped.set()
-            vs.stop_server(self.server)
+        with self._lock:  # a picture that is being put up is finished first
+            if not self._stopped.is_set():
+                self._stopped.set()
+                vs.stop_server(self.server)
 
     def show_static(self) -> None:
         """Put up the static points that the switches and the confidence slider let through."""
         panel = self.panel
         with self._lock:
+            if self._stopped.is_set():
+                return
             cloud = self._frame(panel.frame.value) if panel.only_frame.value else self._whole
             keep = ~cloud.moving & (cloud.confidence >= panel.confidence.value)
             self._nodes.static = self._put("/static points", cloud.pick(keep), panel.static.value)
@@ -117,6 +120,8 @@ class Viewer:
         """Put up the moving points and the camera of the current frame."""
         i = self.panel.frame.value
         with self._lock, self.server.atomic():
+            if self._stopped.is_set():
+                return
             self._nodes.moving = self._put(
                 "/moving points", self._moving(i), self.panel.moving.value
             )

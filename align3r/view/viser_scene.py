@@ -14,7 +14,7 @@ import numpy as np
 from align3r.errors import InputError
 from align3r.reconstruction import Reconstruction
 from align3r.view.palette import time_colour
-from align3r.view.sampling import Cloud, typical_depth
+from align3r.view.sampling import Cloud, grid_stride, typical_depth
 
 if TYPE_CHECKING:
     import viser
@@ -42,13 +42,15 @@ class Look:
         return np.asarray((world - self.centre) / self.unit, np.float32)
 
 
-def choose_look(scene: Reconstruction) -> Look:
-    """Sizes from the typical depth and the length of the camera path."""
+def choose_look(scene: Reconstruction, *, max_points: int) -> Look:
+    """Sizes from the typical depth, the camera path and the density of the static points."""
     depth = typical_depth(scene)
     centres = scene.world_from_cam[:, :3, 3]
     path = float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum())
     frustum = float(np.clip(path / depth / 12, 0.04, 0.12))
-    point = 2.5 / float(np.median(scene.intrinsics[:, 0, 0]))
+    # Large enough to close the gaps between neighbours of the grid, seen from near the cameras.
+    pixels = 0.8 + 0.5 * grid_stride(scene, max_points=max_points)
+    point = pixels / float(np.median(scene.intrinsics[:, 0, 0]))
     return Look(centres.mean(axis=0), depth, frustum, point)
 
 

@@ -90,7 +90,7 @@ def test_the_viewer_does_not_depend_on_the_unit_of_the_scene(make_scene: MakeSce
     metres, tiny = make_scene(4), make_scene(4)
     tiny.world_from_cam[:, :3, 3] *= 1e-4
     tiny.maps._depth[:] *= 1e-4  # type: ignore[attr-defined]
-    one, other = choose_look(metres), choose_look(tiny)
+    one, other = (choose_look(scene, max_points=1000) for scene in (metres, tiny))
     assert other.frustum == pytest.approx(one.frustum)
     assert other.point == pytest.approx(one.point)
     seen = [
