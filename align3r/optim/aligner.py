@@ -18,6 +18,7 @@ from align3r.optim.keyframes import solve_keyframes
 from align3r.optim.sampling import Grid, check_connected, choose_grid, sample_predictions
 from align3r.optim.stages import Scene, solve_joint
 from align3r.optim.state import Estimate, Fixed
+from align3r.optim.threads import one_thread
 from align3r.types import KnownCameras, PairFlows, PairPredictions, Progress, Solution
 
 log = logging.getLogger(__name__)
@@ -77,10 +78,11 @@ def align(
         prior=_prior_samples(prior, scene),
     )
     keys = np.zeros(0, np.int64) if keyframes is None else np.asarray(keyframes)
-    if _in_groups(options, scene, keys):
-        estimate, losses = solve_keyframes(scene, keys, progress, checkpoint)
-    else:
-        estimate, losses = solve_joint(scene, progress, checkpoint)
+    with one_thread(scene.samples.points):
+        if _in_groups(options, scene, keys):
+            estimate, losses = solve_keyframes(scene, keys, progress, checkpoint)
+        else:
+            estimate, losses = solve_joint(scene, progress, checkpoint)
     if not scene.fixed.any_pose:
         estimate = _camera_zero(estimate)
     depth, confidence = _dense(estimate, scene, lens, predictions, prior)

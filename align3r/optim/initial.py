@@ -14,10 +14,14 @@ from torch import Tensor
 from align3r.geometry.rigid import compose, inverse_rigid
 from align3r.geometry.robust import weighted_median, weiszfeld_focal
 from align3r.optim.consensus import consensus_poses, consensus_scales
+from align3r.optim.fused import FlowObservations
 from align3r.optim.resection import resect
+from align3r.optim.residuals import Problem
 from align3r.optim.sampling import Samples
 from align3r.optim.state import MEAN_PAIR_SCALE, Estimate, Fixed
 
+# Share of the pixels with usable flow from which a relative pose relies on it.
+ENOUGH_FLOW = 0.1
 # Pixels a view that the start looks at; its errors are the predictions', not the sampling's.
 START_PIXELS = 768
 
@@ -34,27 +38,27 @@ class Start:
     """(E, 4, 4) pose of the second camera in the first, in the unit of its pair."""
 
 
-def initialise(samples: Samples, centred: Tensor, fixed: Fixed, *, shared_focal: bool) -> Start:
+def initialise(samples: Samples, problem: Problem, fixed: Fixed, *, shared_focal: bool) -> Start:
     """Focal lengths, poses, depths and pair similarities from the pairs alone.
 
-    Every pair gives a relative pose (resection of its second point map), depths of both its
-    views and a focal length. The maximum-confidence spanning tree chains poses and scales;
-    robust averages over all pairs then take out what a single wrong pair did to the tree.
+    Every pair gives a relative pose, depths of both its views and a focal length. The
+    maximum-confidence spanning tree chains poses and scales; robust averages over all pairs
+    then take out what a single wrong pair did to the tree.
 
     Args:
         samples: The predictions at the pixels that take part.
-        centred: (N, 2, P) pixel minus principal point.
+        problem: Pixel positions, and flow if there is any.
         fixed: What is known.
         shared_focal: One focal length for all frames.
     """
-    n_frames, pixels = len(centred), centred.shape[-1]
-    thin = slice(None, None, max(1, pixels // START_PIXELS))
+    centred, n_frames = problem.centred, len(problem.centred)
+    thin = slice(None, None, max(1, centred.shape[-1] // START_PIXELS))
     few = Samples(samples.edges, samples.points[:, :, thin], samples.confidence[:, :, thin])
     edges = torch.from_numpy(samples.edges).to(centred.device)
-    focal = initial_focals(few, centred[..., thin], shared=shared_focal)
+    focal_of_pair = pair_focals(few, centred[..., thin])
+    focal = initial_focals(focal_of_pair, samples.edges, centred, shared=shared_focal)
     focal = torch.where(fixed.focal.isnan(), focal, fixed.focal)
-    rays = (centred[..., thin] / focal[:, None, None]).mT[edges[:, 1]]
-    second_from_first = resect(few.points[:, 1], rays, few.confidence[:, 1].log())
+    second_from_first = relative_poses(few, problem, focal_of_pair, focal, thin)
     score = few.confidence.mean(-1).prod(-1)
     tree = spanning_tree(samples.edges, score.cpu().numpy(), n_frames)
     log_depth, weight = pair_log_depths(samples, second_from_first)
@@ -76,19 +80,64 @@ def initialise(samples: Samples, centred: Tensor, fixed: Fixed, *, shared_focal:
     return Start(estimate, log_unit, first_from_second)
 
 
-def initial_focals(samples: Samples, centred: Tensor, *, shared: bool) -> Tensor:
-    """(N,) focal lengths: the median over all pairs, or over the pairs a frame comes first in."""
+def relative_poses(
+    samples: Samples, problem: Problem, focal_of_pair: Tensor, focal: Tensor, thin: slice
+) -> Tensor:
+    """(E, 4, 4) second camera from first, in the unit of each pair.
+
+    Resection of the second camera. Where flow covers the pair: from the first view's depths,
+    on its own pixels' rays, and where the flow says they go, which is far sharper than a
+    predictor's own idea of the pose. Else from the second view's point map and the focal
+    length the pair was made with, so that a wrong focal length does not turn into a step.
+    """
+    first, second = torch.from_numpy(samples.edges).to(focal.device).unbind(1)
+    slopes = (problem.centred[..., thin][second] / focal_of_pair[:, None, None]).mT
+    pose = resect(samples.points[:, 1], slopes, samples.confidence[:, 1].log())
+    if problem.flow is None:
+        return pose
+    pair, at = _flow_of_pairs(samples.edges, problem.flow)
+    if len(pair) == 0:
+        return pose
+    depth = samples.points[pair, 0, :, 2:]
+    rays = problem.centred[..., thin][first[pair]] / focal[first[pair], None, None]
+    points = depth * torch.cat([rays, torch.ones_like(rays[:, :1])], dim=1).mT
+    stretch = focal.new_tensor([1.0, problem.aspect])
+    goal = problem.flow.target[at][..., thin].mT * stretch / focal[second[pair], None, None]
+    keep = problem.flow.keep[at][:, 0, thin] * (depth[..., 0] > 0)
+    weight = samples.confidence[pair, 0].log() * keep
+    sharp = resect(points, goal, weight)
+    enough = (weight > 0).float().mean(1) > ENOUGH_FLOW
+    return pose.index_put((pair[enough],), sharp[enough])
+
+
+def _flow_of_pairs(edges: np.ndarray, flow: FlowObservations) -> tuple[Tensor, Tensor]:
+    """Pairs that have a flow from their first to their second view, and which flow it is."""
+    ends = zip(flow.source.tolist(), flow.sink.tolist(), strict=True)
+    number = {link: at for at, link in enumerate(ends)}
+    found = [(e, number[i, j]) for e, (i, j) in enumerate(edges.tolist()) if (i, j) in number]
+    both = torch.tensor(found, dtype=torch.int64, device=flow.source.device).view(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def pair_focals(samples: Samples, centred: Tensor) -> Tensor:
+    """(E,) focal length each first-view point map was made with."""
     first = torch.from_numpy(samples.edges[:, 0]).to(centred.device)
-    each = weiszfeld_focal(samples.points[:, 0], centred[first].mT)
-    each = torch.where(each > 0, each, torch.full_like(each, torch.nan))
-    overall = each.nanmedian()
-    if not overall.isfinite():
-        overall = centred.abs().amax() * 2.4  # 45 degrees: points at infinity or at the camera
-    focal = overall.expand(len(centred)).clone()
+    focal = weiszfeld_focal(samples.points[:, 0], centred[first].mT)
+    focal = torch.where(focal > 0, focal, torch.full_like(focal, torch.nan))
+    typical = focal.nanmedian()
+    if not typical.isfinite():  # points at infinity, or all in the camera
+        typical = centred.abs().amax() * 2.4
+    return torch.where(focal.isnan(), typical, focal)
+
+
+def initial_focals(
+    focal_of_pair: Tensor, edges: np.ndarray, centred: Tensor, *, shared: bool
+) -> Tensor:
+    """(N,) the median over all pairs, or over the pairs that a frame comes first in."""
+    focal = focal_of_pair.median().expand(len(centred)).clone()
     if not shared:
-        for frame in np.unique(samples.edges[:, 0]):
-            own = each[first == int(frame)].nanmedian()
-            focal[int(frame)] = own if own.isfinite() else overall
+        for frame in np.unique(edges[:, 0]):
+            focal[int(frame)] = focal_of_pair[edges[:, 0] == frame].median()
     return focal
 
 

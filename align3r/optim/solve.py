@@ -30,6 +30,8 @@ class Recipe:
     steps: int
     rate: float
     geometry: str
+    camera_share: float
+    """Learning rate of everything but the depth maps, as a share of `rate`."""
     weights: dict[str, float]
     """Weight of each term by name; `flow` joins after `FLOW_START`."""
 
@@ -67,7 +69,10 @@ def adam(
         SolveError: The objective is not finite.
     """
     values = {name: value.detach().clone().requires_grad_() for name, value in raw.items()}
-    optimiser = torch.optim.Adam(values.values(), lr=recipe.rate, betas=BETAS, foreach=True)
+    maps = [value for name, value in values.items() if name == "log_map"]
+    cameras = [value for name, value in values.items() if name != "log_map"]
+    groups = [{"params": maps, "share": 1.0}, {"params": cameras, "share": recipe.camera_share}]
+    optimiser = torch.optim.Adam(groups, lr=recipe.rate, betas=BETAS, foreach=True)
     first = _restore(values, optimiser, resume) if resume else 0
     for step in range(first, recipe.steps):
         weights = dict(recipe.weights)
@@ -80,7 +85,7 @@ def adam(
         if step % SAVE_EVERY == 0 and log.isEnabledFor(logging.DEBUG):
             log.debug("step %d/%d: objective %.6f", step, recipe.steps, float(total.detach()))
         for group in optimiser.param_groups:
-            group["lr"] = cosine_rate(step, recipe.steps, recipe.rate)
+            group["lr"] = group["share"] * cosine_rate(step, recipe.steps, recipe.rate)
         optimiser.step()
         if save and ((step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps):
             save(_snapshot(values, optimiser, step + 1))

@@ -22,6 +22,10 @@ from align3r.optim.solve import Recipe, adam
 from align3r.optim.state import Estimate, Fixed, Raw, decode, encode, estimate_of
 from align3r.types import PairFlows, Progress
 
+# The start is within a degree, but Adam's first steps are as long as the rate: at 0.05 they throw
+# the cameras six degrees off, and 300 steps do not bring the weakly determined directions back.
+CAMERA_SHARE = 0.2
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -89,8 +93,9 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
     shared = options.focal == "shared"
     shapes = {"log_map": (n_frames, pixels), "pair": (len(scene.samples.edges), 8)}
     resume = journal.resume(solve, shapes)
+    problem = _problem(scene)
     if resume is None:
-        start = initialise(scene.samples, scene.centred, fixed, shared_focal=shared)
+        start = initialise(scene.samples, problem, fixed, shared_focal=shared)
         raw = encode(
             start.estimate, prior=scene.prior, shared_focal=shared, log_unit=start.log_unit
         )
@@ -102,9 +107,9 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
         }
     raw, losses = adam(
         raw,
-        _problem(scene),
+        problem,
         fixed,
-        _recipe(options, with_flow=scene.flows is not None),
+        _recipe(options, n_frames, with_flow=scene.flows is not None),
         resume=resume,
         save=lambda arrays: journal.save(solve, arrays),
         tick=lambda done: journal.tick(solve, done),
@@ -120,13 +125,21 @@ def _precise(raw: Raw, scene: Scene) -> Estimate:
     return estimate_of(state, fine["log_unit"].exp())
 
 
-def _recipe(options: AlignOptions, *, with_flow: bool) -> Recipe:
+def _recipe(options: AlignOptions, n_frames: int, *, with_flow: bool) -> Recipe:
     weights = {"pair": 1.0}
     if with_flow and options.flow_weight > 0:
         weights["flow"] = options.flow_weight
     if options.smooth_weight > 0:
-        weights["smooth"] = options.smooth_weight
-    return Recipe(options.steps, options.learning_rate, options.geometry, weights)
+        # The other terms are means: a sum over frames would outgrow them in a long video and
+        # shorten the path.
+        weights["smooth"] = options.smooth_weight / (n_frames - 1)
+    return Recipe(
+        steps=options.steps,
+        rate=options.learning_rate,
+        camera_share=CAMERA_SHARE,
+        geometry=options.geometry,
+        weights=weights,
+    )
 
 
 def _problem(scene: Scene) -> Problem:
