@@ -18,7 +18,7 @@ from align3r.optim.keyframes import solve_keyframes
 from align3r.optim.sampling import Grid, check_connected, choose_grid, sample_predictions
 from align3r.optim.stages import Scene, solve_joint
 from align3r.optim.state import Estimate, Fixed
-from align3r.optim.threads import one_thread
+from align3r.optim.threads import torch_threads
 from align3r.types import KnownCameras, PairFlows, PairPredictions, Progress, Solution
 
 log = logging.getLogger(__name__)
@@ -66,19 +66,13 @@ def align(
         UsageError: Options and arguments contradict each other.
     """
     known = known or KnownCameras()
-    edges = np.asarray(predictions.edges)
-    check_connected(edges, n_frames)
+    check_connected(np.asarray(predictions.edges), n_frames)
     lens = _lens(predictions, known)
-    scene = _scene(predictions, n_frames, lens, options, torch.device(device))
-    scene = replace(
-        scene,
-        fixed=_fixed(known, scene),
-        flows=flows,
-        static=static,
-        prior=_prior_samples(prior, scene),
-    )
     keys = np.zeros(0, np.int64) if keyframes is None else np.asarray(keyframes)
-    with one_thread(scene.samples.points):
+    with torch_threads(1):
+        scene = _scene(predictions, n_frames, lens, options, torch.device(device))
+        picked = _prior_samples(prior, scene)
+        scene = replace(scene, fixed=_fixed(known, scene), flows=flows, static=static, prior=picked)
         if _in_groups(options, scene, keys):
             estimate, losses = solve_keyframes(scene, keys, progress, checkpoint)
         else:

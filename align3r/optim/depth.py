@@ -10,6 +10,7 @@ from torch import Tensor
 from align3r.geometry.robust import weighted_median
 from align3r.optim.sampling import Grid
 from align3r.optim.state import Estimate
+from align3r.optim.threads import for_each_frame
 from align3r.types import PairPredictions
 
 # Pixels of one view that no pair trusts still get the depth the pairs suggest.
@@ -60,27 +61,36 @@ def full_depth(
     Returns:
         (N, h, w) float32 depth and (N, h, w) float32 confidence, >= 1.
     """
-    _, _, height, width, _ = predictions.points.shape
-    flat = np.asarray(predictions.edges).reshape(-1)
-    depth, sure = [], []
-    for frame in range(len(estimate.focal)):
-        seen = np.flatnonzero(flat == frame)
-        points, confidence = _observations(predictions, seen)
-        matrix = _cam_from_pair(estimate, frame, seen // 2).to(points)
-        points = torch.baddbmm(matrix[:, :, 3:], matrix[:, :, :3], points.mT)
-        rays = torch.cat(
-            [centred[frame] / estimate.focal[frame], torch.ones_like(centred[frame, :1])]
-        ).to(points)
-        weight = confidence.log()
-        behind = (points * rays).sum(1) <= 0
-        heavy = torch.where(behind, 1e-6 * weight, weight) + FLOOR_WEIGHT * (~behind) + 1e-9
-        best = depth_along_rays(points, rays, heavy)
-        best = best.clamp(min=1e-3 * float(best.median().clamp(min=1e-12)))
-        depth.append(best.view(height, width).cpu().numpy())
-        spread = _disagreement(points, rays, best, heavy)
-        strength = weight.mean(0) / (1 + (spread / TOLERANCE).square())
-        sure.append(strength.exp().view(height, width).cpu().numpy())
-    return np.stack(depth).astype(np.float32), np.stack(sure).astype(np.float32)
+    n_frames = len(estimate.focal)
+    pairs_of = np.asarray(predictions.edges).reshape(-1)
+
+    def one(frame: int) -> tuple[Tensor, Tensor]:
+        seen = np.flatnonzero(pairs_of == frame)
+        rays = centred[frame] / float(estimate.focal[frame])
+        rays = torch.cat([rays, torch.ones_like(rays[:1])])
+        matrix = _cam_from_pair(estimate, frame, seen // 2)
+        return _fuse(*_observations(predictions, seen), matrix.to(rays), rays)
+
+    maps = for_each_frame(one, n_frames)
+    shape = (n_frames, *predictions.points.shape[2:4])
+    depth = torch.stack([one_depth for one_depth, _ in maps]).view(shape)
+    confidence = torch.stack([one_confidence for _, one_confidence in maps]).view(shape)
+    return depth.cpu().numpy(), confidence.cpu().numpy()
+
+
+def _fuse(
+    points: Tensor, confidence: Tensor, matrix: Tensor, rays: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(P,) depth and confidence of one view from its K predictions, points (K, P, 3)."""
+    points = torch.baddbmm(matrix[:, :, 3:], matrix[:, :, :3], points.mT)
+    weight = confidence.log()
+    behind = (points * rays).sum(1) <= 0
+    heavy = torch.where(behind, 1e-6 * weight + 1e-9, weight + FLOOR_WEIGHT)
+    depth = depth_along_rays(points, rays, heavy)
+    depth = depth.clamp(min=1e-3 * float(depth.median().clamp(min=1e-12)))
+    spread = _disagreement(points, rays, depth, heavy)
+    strength = weight.mean(0) / (1 + (spread / TOLERANCE).square())
+    return depth, strength.exp()
 
 
 def _observations(predictions: PairPredictions, seen: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -78,7 +78,7 @@ def sample_predictions(predictions: PairPredictions, grid: Grid, device: torch.d
     points, confidence = [], []
     for edge, (i, j) in enumerate(predictions.edges):
         point, sure = predictions.points[edge], predictions.confidence[edge]
-        bad = int((~point.isfinite()).any(-1).sum() + (~sure.isfinite()).sum())
+        bad = int((~point.isfinite()).sum() + (~sure.isfinite()).sum())
         if bad:
             raise SolveError(
                 f"the prediction of pair ({i}, {j}) has {bad} values that are not finite",

@@ -1,28 +1,33 @@
-"""How many threads the solve uses."""
+"""How many threads the aligner uses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
-# Points below which a solve's arrays, one view at a time, fit the cache of one core.
-SMALL = 20_000_000
+Result = TypeVar("Result")
 
 
 @contextmanager
-def one_thread(points: Tensor) -> Iterator[None]:
-    """One thread for a small problem on the CPU; the setting is put back afterwards.
+def torch_threads(count: int) -> Iterator[int]:
+    """So many threads inside each torch operation; gives the number there were.
 
-    Its arrays are so short that waking a second thread costs more than it saves, and on a busy
-    machine the waiting threads cost many times that.
+    The aligner's arrays, one view at a time, are so short that waking a second thread costs
+    more than it saves, and on a busy machine the waiting threads cost many times that.
     """
-    threads = torch.get_num_threads()
-    small = points.device.type == "cpu" and points.numel() < SMALL
-    torch.set_num_threads(1 if small else threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
-        yield
+        yield before
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+
+
+def for_each_frame(work: Callable[[int], Result], n_frames: int) -> list[Result]:
+    """Results of `work(frame)` in order, as many frames at a time as torch has threads."""
+    with torch_threads(1) as workers, ThreadPoolExecutor(max_workers=workers) as pool:
+        return list(pool.map(work, range(n_frames)))
