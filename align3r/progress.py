@@ -24,7 +24,7 @@ class _Bars:
     """One bar a stage."""
 
     def __init__(self) -> None:
-        self._bars: dict[str, tqdm] = {}  # type: ignore[type-arg]
+        self._bars: dict[str, tqdm] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in self._bars:

@@ -15,11 +15,11 @@ import align3r
 
 PACKAGE = Path(align3r.__file__).parent
 FLOORS = [
-    ["errors", "types", "config", "geometry", "device", "reconstruction"],
+    ["errors", "types", "config", "geometry", "device", "reconstruction", "progress", "stopwatch"],
     ["mono", "pairing", "flow", "io"],
     ["motion", "view"],
     ["pairwise"],
-    ["optim"],
+    ["optim", "stage_cache"],
     ["pipeline"],
     ["evaluate"],
     ["cli"],

@@ -262,7 +262,8 @@ def _jacobians(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Derivatives by source pose, target pose, ln f and inverse depth.
 
-    Shapes (M, 2, 6), (M, 2, 6), (M, 2), (M, 2). Poses move by left multiplication with exp(omega, v).
+    Shapes (M, 2, 6), (M, 2, 6), (M, 2), (M, 2). Poses move by left multiplication with
+    exp(omega, v).
     """
     rotation, shift = relative_poses(cameras, obs)
     ray = anchor_rays(cameras, obs)[obs.anchor]

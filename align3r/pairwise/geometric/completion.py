@@ -83,7 +83,7 @@ def place_objects(
         quantile: Of the inverse depths along the border.
         ring_px: Width of the border.
     """
-    placed = inverse_depth.copy()
+    placed: np.ndarray = inverse_depth.copy()
     count, labels = cv2.connectedComponents(moving.astype(np.uint8))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * ring_px + 1, 2 * ring_px + 1))
     for k in range(1, count):

@@ -59,15 +59,16 @@ def pair_evidence(
     motion = target_from_source.astype(np.float32)
     turn, shift = motion[:3, :3], motion[:3, 3]
     grid = pixel_grid(*flow.shape[:2])
-    source = (grid - np.float32(model.centre)) / np.float32(model.focal)
-    seen = (grid + flow - np.float32(model.centre)) / np.float32(model.focal)
+    centre, focal = np.asarray(model.centre, np.float32), np.float32(model.focal)
+    source = (grid - centre) / focal
+    seen = (grid + flow - centre) / focal
     turned = [
         turn[k, 0] * source[..., 0] + turn[k, 1] * source[..., 1] + turn[k, 2] for k in range(3)
     ]
     lever = _cross(shift, seen)
     far = _cross(turned, seen)
     # In pixels: the cross product with a ray of z = 1 measures at distance R r's z.
-    px = np.float32(model.focal) / np.maximum(turned[2], np.float32(0.1))
+    px = focal / np.maximum(turned[2], np.float32(0.1))
     square = px * px
     return Evidence(
         _dot(lever, lever) * square, _dot(lever, far) * square, _dot(far, far) * square, valid
@@ -87,7 +88,7 @@ def miss(evidence: Evidence, inverse_depth: np.ndarray) -> np.ndarray:
     """(h, w) pixels between where the pair sees a point and where its depth puts it."""
     rho = inverse_depth
     square = evidence.c + rho * (2 * evidence.b + rho * evidence.a)
-    return np.sqrt(np.maximum(square, 0))
+    return np.asarray(np.sqrt(np.maximum(square, 0)))
 
 
 def fuse(pairs: list[Evidence], *, rounds: int = 3) -> FusedDepth:
@@ -122,7 +123,7 @@ def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(values, 0)
     mass = np.take_along_axis(weights, order, 0).cumsum(0)
     place = np.minimum((mass < 0.5 * mass[-1:]).sum(0), len(values) - 1)
-    return np.take_along_axis(np.take_along_axis(values, order, 0), place[None], 0)[0]
+    return np.asarray(np.take_along_axis(np.take_along_axis(values, order, 0), place[None], 0)[0])
 
 
 def _median_of_valid(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
