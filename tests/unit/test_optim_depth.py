@@ -1,0 +1,102 @@
+"""Depth and confidence at full size, once cameras and pairs are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from optim_problem import World, make_world
+from scipy.optimize import minimize_scalar
+
+from align3r.optim.depth import depth_along_rays, full_depth, scale_map_depth
+from align3r.optim.sampling import choose_grid
+from align3r.optim.state import Estimate
+from align3r.types import PairPredictions
+
+
+def test_depth_along_a_ray_is_the_least_distance() -> None:
+    rng = np.random.default_rng(0)
+    rays = np.concatenate([0.4 * rng.standard_normal((2, 30)), np.ones((1, 30))])
+    points = rays * (3 + 0.3 * rng.standard_normal((6, 1, 30)))
+    points += 0.1 * rng.standard_normal(points.shape)
+    points[0] *= 2.5  # a wrong prediction
+    weight = rng.uniform(0.1, 2, (6, 30))
+    found = depth_along_rays(*(torch.from_numpy(x) for x in (points, rays, weight))).numpy()
+
+    def cost(depth: float, pixel: int) -> float:
+        miss = depth * rays[:, pixel] - points[:, :, pixel]
+        return float(weight[:, pixel] @ np.linalg.norm(miss, axis=1))
+
+    for pixel in range(30):
+        best = minimize_scalar(cost, bounds=(0.1, 9), args=(pixel,), method="bounded")
+        assert cost(found[pixel], pixel) <= best.fun * 1.002
+
+
+def truth(world: World, sigma: np.ndarray) -> tuple[Estimate, torch.Tensor]:
+    """The true estimate, given the scale of each pair, and the centred pixels."""
+    pose = torch.from_numpy(world.world_from_cam)
+    first = pose[torch.from_numpy(world.predictions.edges[:, 0])]
+    linear = torch.from_numpy(sigma)[:, None, None] * first[:, :3, :3]
+    n, height, width = world.depth.shape
+    v, u = np.mgrid[:height, :width]
+    pixels = np.stack([u - (width - 1) / 2, v - (height - 1) / 2]).reshape(1, 2, -1)
+    estimate = Estimate(
+        pose,
+        torch.full((n,), world.focal, dtype=torch.float64),
+        torch.from_numpy(world.depth).flatten(1),
+        torch.cat([linear, first[:, :3, 3:]], dim=2),
+    )
+    return estimate, torch.from_numpy(pixels).float().expand(n, -1, -1)
+
+
+def pair_scales(world: World) -> np.ndarray:
+    z = world.predictions.points[:, 0, ..., 2].numpy()
+    return np.median(world.depth[world.predictions.edges[:, 0]] / z, axis=(1, 2))
+
+
+def test_exact_predictions_give_exact_depth() -> None:
+    world = make_world(4)
+    estimate, centred = truth(world, pair_scales(world))
+    depth, confidence = full_depth(world.predictions, estimate, centred)
+    np.testing.assert_allclose(depth, world.depth, rtol=1e-4)
+    assert depth.dtype == confidence.dtype == np.float32
+    assert (confidence > 9).all()
+
+
+def test_one_wrong_prediction_moves_no_depth_but_lowers_confidence() -> None:
+    world = make_world(4)
+    estimate, centred = truth(world, pair_scales(world))
+    points = world.predictions.points.clone()
+    points[:2, 0, :10] *= 1.5  # two of the three predictions of frame 0's upper third
+    points[0, 0, :10] /= 1.5 * 1.5
+    worse = PairPredictions(
+        world.predictions.edges,
+        points,
+        world.predictions.confidence,
+        world.predictions.principal_point,
+    )
+    depth, confidence = full_depth(worse, estimate, centred)
+    np.testing.assert_allclose(depth[0], world.depth[0], rtol=1e-3)
+    assert (confidence[0, :10] < 5).all() and (confidence[0, 10:] > 9).all()
+
+
+def test_pixels_that_nobody_trusts_still_get_a_depth() -> None:
+    world = make_world(3)
+    world.predictions.confidence[:, :, 5:9] = 1.0
+    estimate, centred = truth(world, pair_scales(world))
+    depth, confidence = full_depth(world.predictions, estimate, centred)
+    np.testing.assert_allclose(depth, world.depth, rtol=1e-3)
+    np.testing.assert_allclose(confidence[:, 5:9], 1.0)
+
+
+def test_scale_map_keeps_the_edges_of_its_prior() -> None:
+    prior = np.ones((2, 36, 48), np.float32)
+    prior[:, :, 21:] = 3.0
+    grid = choose_grid(36, 48, 100, np.random.default_rng(0))
+    column = grid.pixels()[:, 0]
+    scale = torch.from_numpy(np.exp(0.2 * column / 48)).expand(2, -1).clone()
+    scale[0, 40] *= 2.0  # one cell on an outlier
+    depth = scale_map_depth(scale, prior, grid)
+    smooth = depth / prior
+    wanted = np.exp(0.2 * np.arange(48) / 48)[None, None]
+    assert np.abs(smooth / wanted - 1).max() < 0.04
+    np.testing.assert_allclose(depth[:, :, 21] / depth[:, :, 20], 3.0, rtol=0.02)
