@@ -14,7 +14,7 @@ from align3r.errors import SolveError, UsageError
 from align3r.geometry.rigid import inverse_rigid
 from align3r.optim.depth import full_depth, scale_map_depth
 from align3r.optim.journal import Checkpoint
-from align3r.optim.keyframes import solve_keyframes
+from align3r.optim.keyframes import keyframes_linked, solve_keyframes
 from align3r.optim.sampling import Grid, check_connected, choose_grid, sample_predictions
 from align3r.optim.stages import Scene, solve_joint
 from align3r.optim.state import Estimate, Fixed
@@ -184,11 +184,12 @@ def _prior_samples(prior: np.ndarray | None, scene: Scene) -> Tensor:
 
 def _in_groups(options: AlignOptions, scene: Scene, keyframes: np.ndarray) -> bool:
     """Whether the schedule is keyframes first."""
-    long = len(scene.centred) > JOINT_FRAMES
-    if options.schedule == "joint" or (options.schedule == "auto" and not long):
+    n_frames = len(scene.centred)
+    if options.schedule == "joint":
         return False
-    if len(keyframes) < 2 and options.schedule == "auto":
-        return False
+    if options.schedule == "auto":
+        linked = keyframes_linked(scene.samples.edges, n_frames, keyframes)
+        return n_frames > JOINT_FRAMES and linked and not scene.fixed.any_pose
     if len(keyframes) < 2:
         raise UsageError(
             f"the keyframes schedule needs at least two keyframes and has {len(keyframes)}",

@@ -28,14 +28,12 @@ START_PIXELS = 768
 
 @dataclass(frozen=True)
 class Start:
-    """The first estimate and what the health check later compares with."""
+    """The first estimate."""
 
     estimate: Estimate
     """In the gauge of the solve."""
     log_unit: float
     """ln of (unit of the fixed values over unit of the solve)."""
-    first_from_second: Tensor
-    """(E, 4, 4) pose of the second camera in the first, in the unit of its pair."""
 
 
 def initialise(samples: Samples, problem: Problem, fixed: Fixed, *, shared_focal: bool) -> Start:
@@ -66,8 +64,7 @@ def initialise(samples: Samples, problem: Problem, fixed: Fixed, *, shared_focal
         log_depth[..., thin], weight[..., thin], samples.edges, tree=tree, n_frames=n_frames
     )
     log_scale = log_scale - log_scale.mean() + math.log(MEAN_PAIR_SCALE)
-    first_from_second = inverse_rigid(second_from_first)
-    metric = first_from_second.clone()
+    metric = inverse_rigid(second_from_first)
     metric[:, :3, 3] *= log_scale.exp()[:, None]
     world_from_cam = consensus_poses(metric, edges, score, tree=tree, n_frames=n_frames)
     depth = view_depths(log_depth + log_scale[:, None, None], weight, edges, n_frames)
@@ -77,7 +74,7 @@ def initialise(samples: Samples, problem: Problem, fixed: Fixed, *, shared_focal
     log_unit = 0.0
     if fixed.any_pose:
         estimate, log_unit = meet_fixed(estimate, fixed)
-    return Start(estimate, log_unit, first_from_second)
+    return Start(estimate, log_unit)
 
 
 def relative_poses(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from align3r.optim.journal import Checkpoint, Journal
-from align3r.optim.sampling import check_connected
+from align3r.optim.sampling import check_connected, parts
 from align3r.optim.stages import Scene, solve_part
 from align3r.optim.state import Estimate, Fixed
 from align3r.types import Progress
@@ -51,14 +49,20 @@ def solve_keyframes(
     return whole, mean
 
 
+def keyframes_linked(edges: np.ndarray, n_frames: int, keyframes: np.ndarray) -> bool:
+    """Whether there are two keyframes or more and pairs among them connect them all."""
+    number = np.full(n_frames, -1)
+    number[keyframes] = np.arange(len(keyframes))
+    among = number[edges[(number[edges] >= 0).all(1)]]
+    return len(keyframes) >= 2 and parts(among, len(keyframes))[0] == 1
+
+
 def _groups(edges: np.ndarray, is_key: np.ndarray) -> list[np.ndarray]:
     """Frames joined by pairs other than those between keyframes; keyframes end up in several."""
     rest = edges[~is_key[edges].all(1)]
-    n_frames = len(is_key)
     # Groups meet in keyframes only: leave those out, then give them back to their neighbours.
     loose = rest[~is_key[rest].any(1)]
-    graph = coo_matrix((np.ones(len(loose)), loose.T), shape=(n_frames, n_frames))
-    _, label = connected_components(graph, directed=False)
+    _, label = parts(loose, len(is_key))
     groups = []
     for part in np.unique(label[~is_key]):
         inside = (label == part) & ~is_key

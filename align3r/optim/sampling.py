@@ -93,6 +93,13 @@ def sample_predictions(predictions: PairPredictions, grid: Grid, device: torch.d
     )
 
 
+def parts(edges: np.ndarray, n_frames: int) -> tuple[int, np.ndarray]:
+    """How many parts the pairs (E, 2) leave the frames in, and the part of each frame."""
+    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(n_frames, n_frames))
+    count, label = connected_components(graph, directed=False)
+    return int(count), label
+
+
 def check_connected(edges: np.ndarray, n_frames: int) -> None:
     """Every frame can be reached from every other.
 
@@ -104,11 +111,10 @@ def check_connected(edges: np.ndarray, n_frames: int) -> None:
             f"there are no pairs between the {n_frames} frames",
             hint="alignment needs at least two frames and one pair",
         )
-    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(n_frames, n_frames))
-    count, label = connected_components(graph, directed=False)
+    count, label = parts(edges, n_frames)
     if count > 1:
-        parts = [np.flatnonzero(label == part) for part in range(count)]
-        names = "; ".join(_range_text(part) for part in parts[:5])
+        some = [np.flatnonzero(label == part) for part in range(min(count, 5))]
+        names = "; ".join(_range_text(part) for part in some)
         more = f" and {count - 5} more" if count > 5 else ""
         raise SolveError(
             f"the pairs leave the frames in {count} parts without a link: {names}{more}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,8 @@ from align3r.optim.sampling import (
 from align3r.optim.solve import Recipe, adam
 from align3r.optim.state import Estimate, Fixed, Raw, decode, encode, estimate_of
 from align3r.types import PairFlows, Progress
+
+log = logging.getLogger(__name__)
 
 # The start is within a degree, but Adam's first steps are as long as the rate: at 0.05 they throw
 # the cameras six degrees off, and 300 steps do not bring the weakly determined directions back.
@@ -105,7 +108,7 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
             for name, value in resume.items()
             if name.startswith("value/")
         }
-    raw, losses = adam(
+    final, losses = adam(
         raw,
         problem,
         fixed,
@@ -114,7 +117,22 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
         save=lambda arrays: journal.save(solve, arrays),
         tick=lambda done: journal.tick(solve, done),
     )
-    return _precise(raw, scene), losses
+    estimate = _precise(final, scene)
+    log.info(
+        "solve %d: %d frames, %d pairs, %s; path %.3g median depths long",
+        solve,
+        n_frames,
+        len(scene.samples.edges),
+        ", ".join(f"{name} {value:.4g}" for name, value in losses.items()),
+        _path_in_depths(estimate),
+    )
+    return estimate, losses
+
+
+def _path_in_depths(estimate: Estimate) -> float:
+    """Length of the camera path over the median depth: near zero, nothing tells the depth."""
+    step = estimate.world_from_cam[:, :3, 3].diff(dim=0).norm(dim=1).sum()
+    return float(step / estimate.depth.median())
 
 
 def _precise(raw: Raw, scene: Scene) -> Estimate:

@@ -13,6 +13,7 @@ from optim_problem import depth_error, make_world, path_error
 from align3r.config import AlignOptions
 from align3r.errors import SolveError, UsageError
 from align3r.optim import align
+from align3r.optim.keyframes import keyframes_linked
 from align3r.types import KnownCameras, PairPredictions, Solution
 
 QUICK = AlignOptions(steps=60, pixels=300)
@@ -298,3 +299,20 @@ def test_stretched_pixels_of_known_intrinsics() -> None:
     assert depth_error(tall, found.depth) < 0.01
     assert path_error(tall, found.world_from_cam) < 0.05
     assert found.losses["flow"] < 0.05
+
+
+def test_auto_takes_groups_only_for_long_videos_with_linked_keyframes() -> None:
+    keys = np.array([0, 3])
+    assert keyframes_linked(np.array(KEYED_EDGES), 6, keys)
+    assert not keyframes_linked(np.array([(0, 1), (1, 3)]), 6, keys)
+    assert not keyframes_linked(np.array(KEYED_EDGES), 6, keys[:1])
+    world = make_world(6, edges=KEYED_EDGES)
+    steps: list[int] = []
+    align(
+        world.predictions,
+        n_frames=6,
+        options=QUICK,
+        keyframes=keys,
+        progress=lambda stage, done, total: steps.append(total),
+    )
+    assert set(steps) == {QUICK.steps}
