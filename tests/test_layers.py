@@ -15,7 +15,17 @@ import align3r
 
 PACKAGE = Path(align3r.__file__).parent
 FLOORS = [
-    ["errors", "types", "config", "geometry", "device", "reconstruction", "progress", "stopwatch"],
+    [
+        "errors",
+        "types",
+        "config",
+        "geometry",
+        "device",
+        "reconstruction",
+        "progress",
+        "stopwatch",
+        "parallel",
+    ],
     ["mono", "pairing", "flow", "io"],
     ["motion", "view"],
     ["pairwise"],

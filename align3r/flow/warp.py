@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
 
+@lru_cache(maxsize=4)
 def pixel_grid(height: int, width: int) -> np.ndarray:
-    """(h, w, 2) float32 pixel coordinates (u, v); the top-left pixel centre is (0, 0)."""
+    """(h, w, 2) float32 pixels (u, v), read-only; the top-left pixel centre is (0, 0)."""
     v, u = np.mgrid[:height, :width].astype(np.float32)
-    return np.stack([u, v], -1)
+    grid = np.stack([u, v], -1)
+    grid.flags.writeable = False
+    return grid
 
 
 def backward_warp(target: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -20,18 +25,18 @@ def backward_warp(target: np.ndarray, flow: np.ndarray) -> np.ndarray:
         flow: (h, w, 2) float32 from the source to the target.
     """
     place = pixel_grid(*flow.shape[:2]) + flow
-    warped = cv2.remap(
-        target, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    warped = cv2.remap(target, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped)
 
 
 def forward_backward_error(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
     """(h, w) float32 pixels between a pixel and where going there and back ends; inf outside."""
     height, width = forward.shape[:2]
-    error = np.linalg.norm(forward + backward_warp(backward, forward), axis=-1)
+    round_trip = forward + backward_warp(backward, forward)
+    error = np.hypot(round_trip[..., 0], round_trip[..., 1])
     place = pixel_grid(height, width) + forward
-    inside = (place >= 0).all(-1) & (place[..., 0] <= width - 1) & (place[..., 1] <= height - 1)
+    u, v = place[..., 0], place[..., 1]
+    inside = (u >= 0) & (v >= 0) & (u <= width - 1) & (v <= height - 1)
     return np.where(inside, error, np.inf).astype(np.float32)
 
 
@@ -40,5 +45,5 @@ def consistent(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
 
     The tolerance grows with the displacement, as in Sundaram et al. (ECCV 2010), eq. 5.
     """
-    length = np.linalg.norm(forward, axis=-1)
+    length = np.hypot(forward[..., 0], forward[..., 1])
     return np.asarray(forward_backward_error(forward, backward) < 1.0 + 0.02 * length)

@@ -13,6 +13,7 @@ from align3r.pairwise.geometric.calibrate import CalibratedScene
 from align3r.pairwise.geometric.completion import complete, place_objects
 from align3r.pairwise.geometric.depth import FusedDepth, PixelModel, miss
 from align3r.pairwise.geometric.frames_depth import GuidedFlows, trust
+from align3r.parallel import in_threads
 from align3r.types import PairFlows, PairPredictions
 
 _GAIN = 25.0
@@ -38,17 +39,18 @@ def dense_depths(
     images: np.ndarray, fused: list[FusedDepth], moving: np.ndarray, *, parallax: bool
 ) -> list[DenseDepth]:
     """Complete what could not be triangulated; moving things stand in front of what they hide."""
-    depths = []
-    for image, frame, mask in zip(images, fused, moving, strict=True):
+
+    def one(i: int) -> DenseDepth:
+        image, frame, mask = images[i], fused[i], moving[i]
         if not parallax:
-            depths.append(DenseDepth(frame.inverse_depth, np.zeros(mask.shape, np.float32)))
-            continue
+            return DenseDepth(frame.inverse_depth, np.zeros(mask.shape, np.float32))
         # The flow of a moving thing bleeds over its border.
         around = _dilate(mask, 2)
         believed = trust(frame) * ~around
         filled = complete(image, frame.inverse_depth, believed)
-        depths.append(DenseDepth(place_objects(filled, around), believed))
-    return depths
+        return DenseDepth(place_objects(filled, around), believed)
+
+    return list(in_threads(one, range(len(images))))
 
 
 def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
@@ -71,7 +73,9 @@ def answer_pairs(
     cameras = scene.cameras
     model = PixelModel(cameras.focal, cameras.centre)
     view_rays = rays((height, width), cameras.focal, cameras.centre)
-    for k, (i, j) in enumerate(edges.tolist()):
+
+    def answer(k: int) -> None:
+        i, j = edges[k].tolist()
         for side, (a, b) in enumerate(((i, j), (j, i))):
             inverse_depth, sure = _pair_depth(flows, depths, (a, b), model)
             in_a = view_rays / inverse_depth[..., None]
@@ -79,6 +83,9 @@ def answer_pairs(
             in_i = in_a @ i_from_a[:3, :3].T.astype(np.float32) + i_from_a[:3, 3].astype(np.float32)
             points[k, side] = torch.from_numpy(np.clip(in_i, -6e4, 6e4))
             confidence[k, side] = torch.from_numpy(_GUESS + _GAIN * sure)
+
+    for _ in in_threads(answer, range(count)):
+        pass
     return PairPredictions(
         edges,
         points,

@@ -56,13 +56,14 @@ def skew(vectors: np.ndarray) -> np.ndarray:
 
 def relative_poses(cameras: Cameras, obs: Observations) -> tuple[np.ndarray, np.ndarray]:
     """Rotation (M, 3, 3) and translation (M, 3) of target_from_source of each observation."""
-    rotation = np.empty((len(obs.anchor), 3, 3))
-    shift = np.empty((len(obs.anchor), 3))
-    for i, j, rows in obs.blocks():
-        target_from_source = cameras.cam_from_world[j] @ np.linalg.inv(cameras.cam_from_world[i])
-        rotation[rows] = target_from_source[:3, :3]
-        shift[rows] = target_from_source[:3, 3]
-    return rotation, shift
+    blocks = obs.blocks
+    source = np.array([i for i, _, _ in blocks], np.int64)
+    target = np.array([j for _, j, _ in blocks], np.int64)
+    count = [rows.stop - rows.start for _, _, rows in blocks]
+    world_from_cam = np.linalg.inv(cameras.cam_from_world)
+    target_from_source = cameras.cam_from_world[target] @ world_from_cam[source]
+    of_each = np.repeat(target_from_source, count, axis=0)
+    return of_each[:, :3, :3], of_each[:, :3, 3]
 
 
 def anchor_rays(cameras: Cameras, obs: Observations) -> np.ndarray:
@@ -168,7 +169,7 @@ class _Normal:
         mixed = np.einsum("mk,mkc->mc", jac_depth, local)
         self._mixed: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         per_frame: dict[int, list[tuple[int, slice]]] = {}
-        for i, j, rows in obs.blocks():
+        for i, j, rows in obs.blocks:
             columns = self._columns(i, j)
             block = local[rows].reshape(-1, local.shape[-1])
             self._h[np.ix_(columns, columns)] += block.T @ block

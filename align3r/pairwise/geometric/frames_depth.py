@@ -22,6 +22,7 @@ from align3r.pairwise.geometric.depth import (
     pair_evidence,
 )
 from align3r.pairwise.geometric.survey import STEP, Survey
+from align3r.parallel import in_threads
 
 _LEAST_OVERLAP = 0.1
 _GOOD_RELATIVE_ERROR = 0.02
@@ -51,8 +52,8 @@ def survey_depths(
     model = PixelModel(cameras.focal / STEP, (cameras.centre[0] / STEP, cameras.centre[1] / STEP))
     small = images[:, ::STEP, ::STEP]
     shape = small.shape[1:3]
-    depths = []
-    for i, image in enumerate(small):
+
+    def one(i: int) -> CoarseDepth:
         pairs = [
             pair_evidence(kept.flow.astype(np.float32), kept.valid, _motion(cameras, i, j), model)
             for (a, j), kept in found.flows.items()
@@ -60,12 +61,12 @@ def survey_depths(
         ]
         if not pairs or not parallax:
             blank = flat(pairs, shape)
-            depths.append(CoarseDepth(blank.inverse_depth, STEP * blank.miss_px))
-            continue
+            return CoarseDepth(blank.inverse_depth, STEP * blank.miss_px)
         fused = fuse(pairs)
-        filled = complete(image, fused.inverse_depth, trust(fused))
-        depths.append(CoarseDepth(filled, STEP * fused.miss_px))
-    return depths
+        filled = complete(small[i], fused.inverse_depth, trust(fused))
+        return CoarseDepth(filled, STEP * fused.miss_px)
+
+    return list(in_threads(one, range(len(small))))
 
 
 def _motion(cameras: Cameras, i: int, j: int) -> np.ndarray:
@@ -77,7 +78,6 @@ class GuidedFlows:
 
     def __init__(self, found: Survey, cameras: Cameras, coarse: list[CoarseDepth]) -> None:
         self._found, self._cameras, self._coarse = found, cameras, coarse
-        self._dis = DisFlow()
         self._kept: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def compute(
@@ -88,19 +88,22 @@ class GuidedFlows:
     ) -> None:
         """Compute all pairs, each once for both directions."""
         todo = sorted({(min(p), max(p)) for p in pairs})
-        for done, (i, j) in enumerate(todo):
-            start_ij = self._start(images.shape[1:3], i, j)
-            start_ji = self._start(images.shape[1:3], j, i)
-            if max(_inside(start_ij), _inside(start_ji)) < _LEAST_OVERLAP:
-                nothing = np.zeros(images.shape[1:3], bool)
-                self._keep(i, j, start_ij, nothing)
-                self._keep(j, i, start_ji, nothing)
-            else:
-                there = self._dis(images[i], images[j], start=start_ij)
-                back = self._dis(images[j], images[i], start=start_ji)
-                self._keep(i, j, there, consistent(there, back))
-                self._keep(j, i, back, consistent(back, there))
+        for done, _ in enumerate(in_threads(lambda pair: self._one(images, *pair), todo)):
             on_pair(done + 1, len(todo))
+
+    def _one(self, images: np.ndarray, i: int, j: int) -> None:
+        start_ij = self._start(images.shape[1:3], i, j)
+        start_ji = self._start(images.shape[1:3], j, i)
+        if max(_inside(start_ij), _inside(start_ji)) < _LEAST_OVERLAP:
+            nothing = np.zeros(images.shape[1:3], bool)
+            self._keep(i, j, start_ij, nothing)
+            self._keep(j, i, start_ji, nothing)
+            return
+        dis = DisFlow()
+        there = dis(images[i], images[j], start=start_ij)
+        back = dis(images[j], images[i], start=start_ji)
+        self._keep(i, j, there, consistent(there, back))
+        self._keep(j, i, back, consistent(back, there))
 
     def get(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
         """Flow (h, w, 2) float16 from i to j and where it is (h, w) valid."""
@@ -130,11 +133,13 @@ class GuidedFlows:
             odd = (np.nan_to_num(coarse.miss_px, nan=1e3) > 4).astype(np.float32)
             share = cv2.resize(cv2.GaussianBlur(odd, (0, 0), 2), (width, height))[..., None]
             start = (1 - share) * start + share * cv2.resize(seen, (width, height))
-        return np.clip(start, -2 * max(shape), 2 * max(shape)).astype(np.float32)
+        reach = 2.0 * max(shape)
+        return np.asarray(np.clip(start, -reach, reach), np.float32)
 
 
 def _inside(flow: np.ndarray) -> float:
     height, width = flow.shape[:2]
     place = pixel_grid(height, width) + flow
-    inside = (place >= 0).all(-1) & (place[..., 0] < width) & (place[..., 1] < height)
+    u, v = place[..., 0], place[..., 1]
+    inside = (u >= 0) & (v >= 0) & (u < width) & (v < height)
     return float(inside.mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,10 +27,10 @@ class Observations:
     """(M, 2) float64 where."""
     n_frames: int
 
-    @property
+    @cached_property
     def source(self) -> np.ndarray:
         """(M,) int64 frame of the anchor of each observation."""
-        return self.anchor_frame[self.anchor]
+        return np.asarray(self.anchor_frame[self.anchor])
 
     def among(self, frames: np.ndarray) -> Observations:
         """Observations whose both frames are among the (N,) bool selection."""
@@ -43,6 +44,19 @@ class Observations:
             self.n_frames,
         )
 
+    def thinned(self, every: int) -> Observations:
+        """Observations of every n-th anchor: enough for cameras that are still rough."""
+        keep = self.anchor % every == 0
+        return Observations(
+            self.anchor_frame,
+            self.anchor_pixel,
+            self.anchor[keep],
+            self.target[keep],
+            self.pixel[keep],
+            self.n_frames,
+        )
+
+    @cached_property
     def blocks(self) -> list[tuple[int, int, slice]]:
         """(source, target, rows) of every pair of frames, in order."""
         if not len(self.anchor):

@@ -7,6 +7,7 @@ the depth of every frame from all its flows (`frames_depth`), and answers each p
 from __future__ import annotations
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from align3r.geometry.cameras import image_centre
 from align3r.motion.masks import motion_masks
@@ -15,6 +16,7 @@ from align3r.pairwise.geometric.calibrate import CalibratedScene, find_scene
 from align3r.pairwise.geometric.depth import FusedDepth, PixelModel, flat, fuse
 from align3r.pairwise.geometric.frames_depth import GuidedFlows, survey_depths
 from align3r.pairwise.geometric.survey import survey
+from align3r.parallel import in_threads
 from align3r.types import Frames, KnownCameras, PairPredictions, Progress
 
 _BRIDGE_GAPS = (1, 2, 4)
@@ -45,6 +47,19 @@ class GeometricPredictor:
             SolveError: No two frames can be matched (no texture, or nothing in common).
         """
         report = progress or (lambda stage, done, total: None)
+        # Frames and pairs are computed side by side; threads inside each small matrix product
+        # would only wait for each other.
+        with threadpool_limits(1, user_api="blas"):
+            return self._predict(frames, edges, known, moving, report)
+
+    def _predict(
+        self,
+        frames: Frames,
+        edges: np.ndarray,
+        known: KnownCameras,
+        moving: np.ndarray | None,
+        report: Progress,
+    ) -> PairPredictions:
         images, n = frames.images, len(frames)
         centre = _centre(frames, known)
         found = survey(images, centre, moving=moving, on_pair=lambda k, m: report("flow", k, m))
@@ -55,9 +70,9 @@ class GeometricPredictor:
         flows = GuidedFlows(found, scene.cameras, coarse)
         flows.compute(images, _wanted(edges, n), lambda k, m: report("guided flow", k, m))
         fused = []
-        for i in range(n):
-            fused.append(_fuse_frame(flows, i, frames, scene))
-            report("depth", i + 1, n)
+        for depth in in_threads(lambda i: _fuse_frame(flows, i, frames, scene), range(n)):
+            fused.append(depth)
+            report("depth", len(fused), n)
         if moving is None:
             moving = self._moving(fused, flows)
         depths = dense_depths(images, fused, moving, parallax=scene.parallax)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _LEAST_POINTS = 30
 _PNP_POINTS = 3000
+_ROUGH_EVERY = 3
 _FOCAL_PRIOR_WEIGHT = 20.0
 
 
@@ -88,11 +89,13 @@ def incremental(
     cameras = Cameras(poses, focal, centre, np.full(len(obs.anchor_frame), 0.5))
     placed = np.zeros(n, bool)
     placed[[i, j]] = True
-    grower = _Grower(obs, focal_known=focal_known, anchor_frame=i)
+    rough = obs.thinned(_ROUGH_EVERY)
+    grower = _Grower(rough, focal_known=focal_known, anchor_frame=i)
     cameras = grower.refine(cameras, placed, scale_px=2.0, steps=10, free_focal=False)
     cameras, placed = grower.grow(cameras, placed)
-    for scale in (3.0, 1.5, 1.0):
-        cameras = grower.refine(cameras, placed, scale_px=scale, steps=12)
+    grower = _Grower(obs, focal_known=focal_known, anchor_frame=i)
+    for scale, steps in ((3.0, 4), (1.5, 6), (1.0, 15)):
+        cameras = grower.refine(cameras, placed, scale_px=scale, steps=steps)
     return Structure(cameras, placed)
 
 
@@ -242,7 +245,8 @@ def _world_points(cameras: Cameras, obs: Observations, anchors: np.ndarray) -> n
     rays = anchor_rays(cameras, obs)[anchors]
     in_cam = rays / np.maximum(cameras.inverse_depth[anchors, None], 1e-6)
     world_from_cam = np.linalg.inv(cameras.cam_from_world)[obs.anchor_frame[anchors]]
-    return np.einsum("mab,mb->ma", world_from_cam[:, :3, :3], in_cam) + world_from_cam[:, :3, 3]
+    turned = np.einsum("mab,mb->ma", world_from_cam[:, :3, :3], in_cam)
+    return np.asarray(turned + world_from_cam[:, :3, 3])
 
 
 def _start_pair(

@@ -12,6 +12,7 @@ from align3r.flow.matches import Features, detect, match, start_flow
 from align3r.flow.warp import consistent
 from align3r.pairwise.geometric.observations import ObservationBuilder, Observations
 from align3r.pairwise.geometric.twoview import TwoView, two_view
+from align3r.parallel import in_threads
 
 GAPS = (1, 2, 3, 4, 6, 8, 12)
 """Frame distances that are looked at: short and long baselines for every frame."""
@@ -57,14 +58,13 @@ def survey(
     """
     n = len(images)
     height, width = images.shape[1:3]
-    features = [detect(image) for image in images]
+    features = list(in_threads(detect, images))
     pairs = [(i, i + gap) for i in range(n) for gap in GAPS if i + gap < n]
     builder = ObservationBuilder(n, (height, width), spacing=max(8, max(height, width) // 26))
     views: list[TwoView] = []
     flows: dict[tuple[int, int], HalfFlow] = {}
-    dis = DisFlow()
-    for done, (i, j) in enumerate(pairs):
-        forward, backward = first_flows(dis, images, features, i, j)
+    computed = in_threads(lambda pair: first_flows(images, features, *pair), pairs)
+    for done, ((i, j), (forward, backward)) in enumerate(zip(pairs, computed, strict=True)):
         for a, b, there, back in ((i, j, forward, backward), (j, i, backward, forward)):
             valid = consistent(there, back)
             if moving is not None:
@@ -82,9 +82,10 @@ def survey(
 
 
 def first_flows(
-    dis: DisFlow, images: np.ndarray, features: list[Features], i: int, j: int
+    images: np.ndarray, features: list[Features], i: int, j: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flows i -> j and j -> i, started from sparse matches when there are enough."""
+    dis = DisFlow()
     shape = (images.shape[1], images.shape[2])
     index_i, index_j = match(features[i], features[j])
     at_i, at_j = features[i].points[index_i], features[j].points[index_j]
