@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -11,8 +13,7 @@ from align3r.flow.warp import backward_warp
 class DisFlow:
     """Dense Inverse Search flow; a start flow lets it follow displacements beyond its own reach."""
 
-    def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    name = "dis"
 
     def __call__(
         self, source: np.ndarray, target: np.ndarray, *, start: np.ndarray | None = None
@@ -29,13 +30,19 @@ class DisFlow:
         """
         source, target = _grey(source), _grey(target)
         if start is None:
-            return np.asarray(self._dis.calc(source, target, None))
+            return _search(source, target)
         # The target is warped by the start and only the rest is searched: DIS's own start flow
         # is lost at its coarsest scales when the displacement is larger than an object.
         start = np.ascontiguousarray(start, np.float32)
-        warped = backward_warp(target, start)
-        rest = np.asarray(self._dis.calc(source, warped, None))
-        return rest + backward_warp(start, rest)
+        rest = _search(source, backward_warp(target, start))
+        return np.asarray(rest + backward_warp(start, rest))
+
+
+def _search(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    # A searcher of its own for each call, which costs nothing: it must not be shared by threads.
+    # Any: the stubs of OpenCV do not know that the start flow may be None.
+    dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return np.asarray(dis.calc(source, target, None))
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+_NO_SECOND_MAP = np.empty(0, np.float32)
+
 
 @lru_cache(maxsize=4)
 def pixel_grid(height: int, width: int) -> np.ndarray:
@@ -25,7 +27,9 @@ def backward_warp(target: np.ndarray, flow: np.ndarray) -> np.ndarray:
         flow: (h, w, 2) float32 from the source to the target.
     """
     place = pixel_grid(*flow.shape[:2]) + flow
-    warped = cv2.remap(target, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.remap(
+        target, place, _NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(warped)
 
 

@@ -42,6 +42,9 @@ def ego_flow(
     target_from_source: np.ndarray,
     focal: float,
     centre: tuple[float, float],
+    *,
+    target_focal: float | None = None,
+    target_centre: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flow that a static scene shows when the camera moves.
 
@@ -50,6 +53,8 @@ def ego_flow(
         target_from_source: (4, 4) camera motion.
         focal: Pixels, of both views.
         centre: Principal point, pixels, of both views.
+        target_focal: Focal length of the target view, if it has its own.
+        target_centre: Principal point of the target view, if it has its own.
 
     Returns:
         (h, w, 2) float32 flow in pixels, and (h, w) bool: in front of the target camera.
@@ -58,6 +63,11 @@ def ego_flow(
     source = rays((inverse_depth.shape[0], inverse_depth.shape[1]), focal, centre)
     point = source @ motion[:3, :3].T + inverse_depth[..., None] * motion[:3, 3]
     z = point[..., 2]
+    seen = point[..., :2] / np.maximum(z, 1e-3)[..., None]
     # The pixel moves by f times the difference of the rays.
-    flow = focal * (point[..., :2] / np.maximum(z, 1e-3)[..., None] - source[..., :2])
+    flow = focal * (seen - source[..., :2])
+    if target_focal is not None:
+        flow += (target_focal - focal) * seen
+    if target_centre is not None:
+        flow += np.subtract(target_centre, centre)
     return flow.astype(np.float32), z > 1e-3

@@ -1,0 +1,98 @@
+"""Flow of all pairs of a graph, each unordered pair computed once for both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from align3r.flow.matches import Features, detect, match, start_flow
+from align3r.flow.protocol import DenseFlow
+from align3r.flow.warp import consistent
+from align3r.parallel import in_threads
+from align3r.types import PairFlows
+
+_LARGEST_PX = 2048.0
+"""Beyond this, float16 has steps of two pixels; no image of a working size is that large."""
+_FAR = 0.08
+"""Median displacement, in long sides of the image, from which matches start the flow."""
+
+_TwoWay = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def pair_flows(
+    images: np.ndarray,
+    edges: np.ndarray,
+    flow: DenseFlow,
+    *,
+    on_pair: Callable[[int, int], None] | None = None,
+) -> PairFlows:
+    """Flows of all pairs in both directions, and where they come back to their pixel.
+
+    Args:
+        images: (N, h, w, 3) uint8 RGB.
+        edges: (E, 2) int64; (i, j) and (j, i) may both be there and share one computation.
+        flow: The dense flow.
+        on_pair: Called with (done, total) unordered pairs.
+
+    Returns:
+        Flows in float16, in the order of `edges`.
+    """
+    count, (height, width) = len(edges), images.shape[1:3]
+    there = np.empty((2, count, height, width, 2), np.float16)
+    valid = np.empty((2, count, height, width), bool)
+    rows: dict[tuple[int, int], list[tuple[int, bool]]] = {}
+    for k, (i, j) in enumerate(np.asarray(edges).tolist()):
+        rows.setdefault((min(i, j), max(i, j)), []).append((k, i > j))
+    frames = np.unique(edges).tolist()
+    features = dict(zip(frames, in_threads(detect, (images[k] for k in frames)), strict=True))
+
+    def both(pair: tuple[int, int]) -> _TwoWay:
+        i, j = pair
+        found = two_way_flows(flow, (images[i], images[j]), (features[i], features[j]))
+        return found, (consistent(found[0], found[1]), consistent(found[1], found[0]))
+
+    pairs = sorted(rows)
+    for done, (pair, (found, agree)) in enumerate(zip(pairs, in_threads(both, pairs), strict=True)):
+        for k, mirrored in rows[pair]:
+            for way in (0, 1):
+                there[way, k] = np.clip(found[way ^ mirrored], -_LARGEST_PX, _LARGEST_PX)
+                valid[way, k] = agree[way ^ mirrored]
+        if on_pair is not None:
+            on_pair(done + 1, len(rows))
+    return PairFlows(edges, there[0], there[1], valid[0], valid[1])
+
+
+def two_way_flows(
+    flow: DenseFlow, images: tuple[np.ndarray, np.ndarray], features: tuple[Features, Features]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flows of two images, there and back; far ones start from their sparse matches.
+
+    Args:
+        flow: The dense flow.
+        images: Two (h, w, 3) uint8 RGB images a and b.
+        features: Their key points.
+
+    Returns:
+        (h, w, 2) float32 each: a to b and b to a.
+    """
+    a, b = images
+    index_a, index_b = match(*features)
+    at_a, at_b = features[0].points[index_a], features[1].points[index_b]
+    shape = (a.shape[0], a.shape[1])
+    if not _are_far(at_a, at_b, shape):
+        return flow(a, b), flow(b, a)
+    forward = flow(a, b, start=start_flow(at_a, at_b, shape))
+    backward = flow(b, a, start=start_flow(at_b, at_a, shape))
+    return forward, backward
+
+
+def _are_far(source: np.ndarray, target: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Whether the (m, 2) matches lie so far apart that a dense flow needs a start.
+
+    A start is a coarse thing: where the flow finds the way alone, it does so more exactly.
+    """
+    if not len(source):
+        return False
+    moves = np.linalg.norm(target - source, axis=-1)
+    return bool(np.median(moves) > _FAR * max(shape))
