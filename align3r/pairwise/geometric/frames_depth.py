@@ -25,7 +25,7 @@ from align3r.pairwise.geometric.survey import STEP, Survey
 from align3r.parallel import in_threads
 
 _LEAST_OVERLAP = 0.1
-_GOOD_RELATIVE_ERROR = 0.02
+_GOOD_RELATIVE_ERROR = 0.04
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class CoarseDepth:
 def trust(fused: FusedDepth) -> np.ndarray:
     """(h, w) from 0 to 1: well-conditioned, explained by the flows, and seen more than once."""
     conditioned = 1 / (1 + (fused.relative_error / _GOOD_RELATIVE_ERROR) ** 2)
-    explained = 1 / (1 + np.nan_to_num(fused.miss_px, nan=1e3) ** 4)
+    explained = 1 / (1 + np.nan_to_num(fused.miss_px, nan=1e3) ** 2)
     return np.asarray(conditioned * explained * (fused.n_valid >= 2), np.float32)
 
 
