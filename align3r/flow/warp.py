@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 
-_NO_SECOND_MAP = np.empty(0, np.float32)
+# None, for both maps are in one; the stubs of OpenCV ask for an array, and with an empty one
+# some versions read beyond it.
+_NO_SECOND_MAP: Any = None
 
 
 @lru_cache(maxsize=4)
