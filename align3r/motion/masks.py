@@ -25,7 +25,8 @@ def motion_masks(
             would show, a robust average over the pairs of a frame; nan where no pair is valid.
         threshold: In robust standard deviations of the whole video (median, not mean: a few
             bad pixels do not move it).
-        to_next: (N, h, w, 2) flow from each frame to the next, to look at neighbours in time.
+        to_next: (N, h, w, 2) flow from each frame to the next, to look at neighbours in time;
+            a frame with nan in one of its flows is left as it is.
         to_previous: (N, h, w, 2) flow from each frame to the one before.
 
     Returns:
@@ -45,6 +46,8 @@ def _median_in_time(score: np.ndarray, to_next: np.ndarray, to_previous: np.ndar
     """Each pixel takes the median of itself and its matches one frame before and after."""
     smoothed = score.copy()
     for k in range(1, len(score) - 1):
+        if np.isnan(to_next[k]).any() or np.isnan(to_previous[k]).any():
+            continue
         after = backward_warp(score[k + 1], to_next[k].astype(np.float32))
         before = backward_warp(score[k - 1], to_previous[k].astype(np.float32))
         smoothed[k] = np.median(np.stack([before, score[k], after]), 0)
