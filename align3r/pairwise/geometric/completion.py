@@ -69,7 +69,7 @@ def complete(image: np.ndarray, inverse_depth: np.ndarray, trust: np.ndarray) ->
 
 
 def place_objects(
-    inverse_depth: np.ndarray, moving: np.ndarray, *, quantile: float = 0.98, ring_px: int = 12
+    inverse_depth: np.ndarray, moving: np.ndarray, *, quantile: float = 0.95, ring_px: int = 12
 ) -> np.ndarray:
     """Put moving objects where they can be: in front of what they hide.
 
