@@ -207,7 +207,10 @@ class _Normal:
     def step(self, damping: float) -> Cameras | None:
         """The damped Gauss-Newton step, applied; None if the system is not positive."""
         options = self._options
-        a = self._a * (1 + damping) + 1e-9 + 1e-6 * np.median(self._a[self._a > 0])
+        # A camera that only turns says nothing about any depth.
+        told = self._a[self._a > 0]
+        floor = 1e-9 + (1e-6 * float(np.median(told)) if len(told) else 0.0)
+        a = self._a * (1 + damping) + floor
         h, g = self._h.copy(), self._g.copy()
         h[np.diag_indices_from(h)] *= 1 + damping
         for anchors, columns, block in self._mixed:

@@ -8,7 +8,8 @@ from align3r.pairwise.geometric.bundle import Adjustment, Cameras, adjust
 from align3r.pairwise.geometric.observations import Observations
 from align3r.pairwise.geometric.twoview import TwoView, rotation_between, rotation_residual
 
-_PARALLAX_PX = 1.5
+_PARALLAX_PX = 0.7
+"""Flow alone makes up to 0.3 px of it, in noisy images."""
 _STILL_PX = 0.5
 
 
@@ -72,13 +73,16 @@ def turning_cameras(
     cameras = Cameras(poses, focal, centre, np.full(len(obs.anchor_frame), 1e-3))
     if is_still(views):
         return cameras
+    seen = np.union1d(obs.source, obs.target)
+    free = np.isin(np.arange(n), seen[1:])
     for scale in (4.0, 1.0):
         options = Adjustment(
             scale_px=scale,
+            free_pose=free,
             free_translation=False,
             free_focal=not focal_known,
             focal_prior=float(np.log(focal)),
-            focal_prior_weight=5.0,
+            focal_prior_weight=20.0,
         )
         cameras = adjust(cameras, obs, options, steps=15)
     return cameras

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
 
 from align3r.pairwise.geometric.bundle import (
     Adjustment,
@@ -26,7 +25,12 @@ log = logging.getLogger(__name__)
 _LEAST_POINTS = 30
 _PNP_POINTS = 3000
 _ROUGH_EVERY = 3
+_ROUGH_LEAST = 300
+"""Anchors a frame from which on a third of them is enough for rough cameras."""
+_SUPPORT_PX = 3.0
+_LEAST_SUPPORT = 0.2
 _FOCAL_PRIOR_WEIGHT = 20.0
+"""A camera that moves along its axis leaves the focal length open: then the usual one is taken."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,27 @@ def incremental(
     cameras = Cameras(poses, focal, centre, np.full(len(obs.anchor_frame), 0.5))
     placed = np.zeros(n, bool)
     placed[[i, j]] = True
-    rough = obs.thinned(_ROUGH_EVERY)
-    grower = _Grower(rough, focal_known=focal_known, anchor_frame=i)
+    crowded = len(obs.anchor_frame) >= _ROUGH_LEAST * n
+    rough = obs.thinned(_ROUGH_EVERY) if crowded else obs
+    lens = None if focal_known else focal
+    grower = _Grower(rough, usual_focal=lens, anchor_frame=i)
     cameras = grower.refine(cameras, placed, scale_px=2.0, steps=10, free_focal=False)
     cameras, placed = grower.grow(cameras, placed)
-    grower = _Grower(obs, focal_known=focal_known, anchor_frame=i)
+    grower = _Grower(obs, usual_focal=lens, anchor_frame=i)
     for scale, steps in ((3.0, 4), (1.5, 6), (1.0, 15)):
         cameras = grower.refine(cameras, placed, scale_px=scale, steps=steps)
-    return Structure(cameras, placed)
+    return Structure(cameras, placed & _supported(cameras, obs.among(placed)))
+
+
+def _supported(cameras: Cameras, obs: Observations) -> np.ndarray:
+    """(N,) bool: frames whose matches agree with the cameras, most others by chance only."""
+    residual, z = project(cameras, obs)
+    good = ((residual**2).sum(-1) < _SUPPORT_PX**2) & (z > 0)
+    every = np.bincount(obs.source, minlength=obs.n_frames)
+    every += np.bincount(obs.target, minlength=obs.n_frames)
+    agree = np.bincount(obs.source, good, obs.n_frames)
+    agree += np.bincount(obs.target, good, obs.n_frames)
+    return np.asarray((agree >= _LEAST_POINTS) & (agree >= _LEAST_SUPPORT * every))
 
 
 def fixed_poses(
@@ -119,25 +136,10 @@ def fixed_poses(
     return Structure(cameras, np.ones(obs.n_frames, bool))
 
 
-def with_all_frames(structure: Structure) -> Cameras:
-    """A pose for every frame: those that could not be placed lie between their neighbours."""
-    placed = np.flatnonzero(structure.placed)
-    cameras = structure.cameras
-    if len(placed) == len(structure.placed):
-        return cameras
-    world_from_cam = np.linalg.inv(cameras.cam_from_world[placed])
-    numbers = np.clip(np.arange(len(structure.placed)), placed[0], placed[-1])
-    poses = np.tile(np.eye(4), (len(numbers), 1, 1))
-    turn = Slerp(placed, Rotation.from_matrix(world_from_cam[:, :3, :3]))
-    poses[:, :3, :3] = turn(numbers).as_matrix()
-    for axis in range(3):
-        poses[:, axis, 3] = np.interp(numbers, placed, world_from_cam[:, axis, 3])
-    return replace(cameras, cam_from_world=np.linalg.inv(poses))
-
-
 class _Grower:
-    def __init__(self, obs: Observations, *, focal_known: bool, anchor_frame: int) -> None:
-        self._obs, self._focal_known, self._fixed = obs, focal_known, anchor_frame
+    def __init__(self, obs: Observations, *, usual_focal: float | None, anchor_frame: int) -> None:
+        """`usual_focal` draws the focal length where the video does not tell it; None: known."""
+        self._obs, self._usual_focal, self._fixed = obs, usual_focal, anchor_frame
 
     def refine(
         self,
@@ -159,8 +161,8 @@ class _Grower:
         options = Adjustment(
             scale_px=scale_px,
             free_pose=free,
-            free_focal=free_focal and not self._focal_known,
-            focal_prior=float(np.log(cameras.focal)),
+            free_focal=free_focal and self._usual_focal is not None,
+            focal_prior=float(np.log(self._usual_focal or cameras.focal)),
             focal_prior_weight=_FOCAL_PRIOR_WEIGHT,
         )
         return adjust(cameras, obs, options, steps=steps)

@@ -11,6 +11,9 @@ import torch
 
 FOCAL_RANGE = (0.4, 4.0)
 """Focal lengths that are considered, relative to the long side of the image."""
+_USUAL_SPREAD = 0.35
+"""Standard deviation of the natural logarithm of focal lengths of cameras that take videos."""
+_UNUSUAL = 0.01
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,19 @@ def two_view(i: int, j: int, source: np.ndarray, target: np.ndarray, *, noise_px
     return TwoView(i, j, source, target, f / np.linalg.norm(f), inlier, planar)
 
 
-def focal_from_fundamentals(views: list[TwoView], long_side: float) -> tuple[float, float] | None:
+def focal_from_fundamentals(
+    views: list[TwoView], long_side: float, *, usual: float
+) -> tuple[float, float] | None:
     """Focal length that makes the fundamental matrices essential, by vote of all pairs.
 
     An essential matrix has two equal singular values; the relative difference of those of
-    K^T F K is summed over the pairs, robustly (Mendonca and Cipolla, CVPR 1999).
+    K^T F K is summed over the pairs, robustly (Mendonca and Cipolla, CVPR 1999). Focal lengths
+    far from the usual one pay a little: pairs with hardly any parallax vote at random.
 
     Args:
         views: Pairs; those without parallax are left out.
         long_side: Long side of the image, pixels.
+        usual: Focal length that is taken when nothing speaks against it, pixels.
 
     Returns:
         Focal length and the sharpness of its minimum (0 = flat, the vote says nothing), or
@@ -70,7 +77,8 @@ def focal_from_fundamentals(views: list[TwoView], long_side: float) -> tuple[flo
     unequal = 1 - values[..., 1] / values[..., 0]
     weight = np.array([v.inlier.sum() * (1 - v.planar) for v in voters], float)
     vote = (weight[:, None] * unequal / (unequal + 0.1)).sum(0) / weight.sum()
-    best = int(vote.argmin())
+    unusual = _UNUSUAL * (np.log(candidates / usual) / _USUAL_SPREAD) ** 2
+    best = int((vote + unusual).argmin())
     sharpness = float(np.median(vote) - vote[best])
     return float(candidates[best]), sharpness
 
