@@ -214,3 +214,40 @@ def test_the_same_input_gives_the_same_evidence() -> None:
     np.testing.assert_array_equal(
         disagreement(w.predictions, w.flows), disagreement(w.predictions, w.flows)
     )
+
+
+def test_a_wrong_flow_of_one_pair_is_outvoted() -> None:
+    w = world(n=6)
+    forward = w.flows.forward.copy()
+    forward[0, 55:70, 60:90] += 15
+    found = disagreement(w.predictions, replace(w.flows, forward=forward))
+    assert np.nanmax(found[0, 55:70, 60:85]) < 0.5
+
+
+def test_the_unit_of_a_pair_does_not_matter() -> None:
+    w = world(noise=0.04)
+    points = w.predictions.points.clone()
+    points[::2] *= 200.0
+    scaled = disagreement(replace(w.predictions, points=points), w.flows)
+    np.testing.assert_allclose(scaled, disagreement(w.predictions, w.flows), atol=0.02)
+
+
+def test_neighbours_in_time_are_looked_up_in_either_order_of_a_pair(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {}
+
+    def note(evidence: np.ndarray, **options: np.ndarray) -> np.ndarray:
+        given.update(options)
+        return np.zeros(evidence.shape, bool)
+
+    monkeypatch.setattr("align3r.motion.ego_motion.motion_masks", note)
+    w = world(edges=np.array([[0, 1], [2, 1], [0, 3]]))
+    moving_masks(w.predictions, w.flows, 4, 6.0)
+    ahead, behind = given["to_next"], given["to_previous"]
+    np.testing.assert_array_equal(ahead[0], w.flows.forward[0].astype(np.float16))
+    np.testing.assert_array_equal(behind[1], w.flows.backward[0].astype(np.float16))
+    np.testing.assert_array_equal(ahead[1], w.flows.backward[1].astype(np.float16))
+    np.testing.assert_array_equal(behind[2], w.flows.forward[1].astype(np.float16))
+    for nowhere in (ahead[2], ahead[3], behind[0], behind[3]):
+        assert np.isnan(nowhere).all()
