@@ -14,6 +14,8 @@ from align3r import __version__
 from align3r.config import Options
 from align3r.device import free_memory_bytes, resolve_device
 from align3r.errors import UsageError
+from align3r.flow.pairs import pair_flows
+from align3r.flow.protocol import FLOWS
 from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
 from align3r.io.cache import StageCache, cache_folder, fingerprint
 from align3r.io.cameras import read_known_cameras
@@ -21,6 +23,7 @@ from align3r.io.maps import ArrayMaps
 from align3r.io.masks import read_masks
 from align3r.io.video import read_frames
 from align3r.io.whole import check_output
+from align3r.motion.ego_motion import moving_masks
 from align3r.optim import align
 from align3r.optim.prior import best_pair_prior, single_view
 from align3r.pairing import build_pairs, keyframe_indices
@@ -83,7 +86,8 @@ def reconstruct(
         predictions = cached_predictions(
             cache, lambda: _predict(frames, edges, known, masks, options, report)
         )
-    moving = _moving(predictions, masks, frames, options)
+    assert predictions.moving is not None
+    moving = predictions.moving
     with watch.stage("align"):
         solution = _align(predictions, frames, moving, known, options, report, cache)
     for warning in predictions.warnings:
@@ -156,19 +160,21 @@ def _predict(
     options: Options,
     report: Report,
 ) -> PairPredictions:
+    """Pairs with their flows and moving masks, whoever finds those: the predictor or we."""
     predictor = make_predictor(options)
-    return predictor.predict(frames, edges, known=known, moving=masks, progress=report)
-
-
-def _moving(
-    predictions: PairPredictions, masks: np.ndarray | None, frames: Frames, options: Options
-) -> np.ndarray:
-    """The user's masks win; then what the predictor found."""
-    if masks is not None:
-        return masks
-    if predictions.moving is None or not options.motion.enabled:
-        return np.zeros(frames.images.shape[:3], bool)
-    return predictions.moving
+    found = predictor.predict(frames, edges, known=known, moving=masks, progress=report)
+    if found.flows is None:
+        flows = pair_flows(
+            frames.images, edges, FLOWS["dis"](), on_pair=lambda k, n: report("flow", k, n)
+        )
+        found = replace(found, flows=flows)
+    if masks is not None or not options.motion.enabled:
+        still = np.zeros(frames.images.shape[:3], bool)
+        return replace(found, moving=still if masks is None else masks)
+    if found.moving is None and found.flows is not None:
+        moving = moving_masks(found, found.flows, len(frames), options.motion.threshold)
+        found = replace(found, moving=moving)
+    return found
 
 
 def _align(

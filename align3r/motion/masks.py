@@ -6,15 +6,20 @@ import cv2
 import numpy as np
 
 from align3r.flow.warp import backward_warp
+from align3r.geometry.smoothing import edge_aware_smooth
+from align3r.parallel import in_threads
 
 _NOISE_FLOOR_PX = 0.25
 _LEAST_AREA = 0.0007
+_LARGEST_SCORE = 30.0
+_UNKNOWN_WEIGHT = 0.02
 
 
 def motion_masks(
     disagreement: np.ndarray,
     *,
     threshold: float,
+    images: np.ndarray | None = None,
     to_next: np.ndarray | None = None,
     to_previous: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -25,6 +30,7 @@ def motion_masks(
             would show, a robust average over the pairs of a frame; nan where no pair is valid.
         threshold: In robust standard deviations of the whole video (median, not mean: a few
             bad pixels do not move it).
+        images: (N, h, w, 3) uint8 RGB; with them a mask ends where the image has an edge.
         to_next: (N, h, w, 2) flow from each frame to the next, to look at neighbours in time;
             a frame with nan in one of its flows is left as it is.
         to_previous: (N, h, w, 2) flow from each frame to the one before.
@@ -39,6 +45,8 @@ def motion_masks(
     score = np.nan_to_num(disagreement / noise, nan=0.0).astype(np.float32)
     if to_next is not None and to_previous is not None:
         score = _median_in_time(score, to_next, to_previous)
+    if images is not None:
+        score = _along_image(score, np.isfinite(disagreement), images)
     return np.stack([_clean(frame > threshold) for frame in score])
 
 
@@ -52,6 +60,21 @@ def _median_in_time(score: np.ndarray, to_next: np.ndarray, to_previous: np.ndar
         before = backward_warp(score[k - 1], to_previous[k].astype(np.float32))
         smoothed[k] = np.median(np.stack([before, score[k], after]), 0)
     return smoothed
+
+
+def _along_image(score: np.ndarray, known: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Scores spread inside the regions of the image; unknown pixels take those around them.
+
+    In logarithms: how far beyond the threshold one pixel is must not decide for its region.
+    """
+
+    def one(k: int) -> np.ndarray:
+        weight = np.where(known[k], 1.0, _UNKNOWN_WEIGHT)
+        maps = np.stack([weight * np.log1p(np.minimum(score[k], _LARGEST_SCORE)), weight], -1)
+        spread = edge_aware_smooth(images[k], maps, strength=200.0, edge=0.02)
+        return np.asarray(np.expm1(spread[..., 0] / spread[..., 1]))
+
+    return np.stack(list(in_threads(one, range(len(score)))))
 
 
 def _clean(mask: np.ndarray) -> np.ndarray:

@@ -74,21 +74,24 @@ class GeometricPredictor:
             fused.append(depth)
             report("depth", len(fused), n)
         if moving is None:
-            moving = self._moving(fused, flows)
+            moving = self._moving(images, fused, flows)
         depths = dense_depths(images, fused, moving, parallax=scene.parallax)
         return answer_pairs(edges, scene, flows, depths, moving)
 
-    def _moving(self, fused: list[FusedDepth], flows: GuidedFlows) -> np.ndarray:
+    def _moving(
+        self, images: np.ndarray, fused: list[FusedDepth], flows: GuidedFlows
+    ) -> np.ndarray:
         disagreement = np.stack([f.miss_px for f in fused])
         n = len(fused)
         if not self._find_motion:
             return np.zeros(disagreement.shape, bool)
         if n < 3:
-            return motion_masks(disagreement, threshold=self._motion_threshold)
+            return motion_masks(disagreement, threshold=self._motion_threshold, images=images)
         still = np.zeros((*disagreement.shape[1:], 2), np.float16)
         return motion_masks(
             disagreement,
             threshold=self._motion_threshold,
+            images=images,
             to_next=np.stack([*(flows.get(k, k + 1)[0] for k in range(n - 1)), still]),
             to_previous=np.stack([still, *(flows.get(k, k - 1)[0] for k in range(1, n))]),
         )

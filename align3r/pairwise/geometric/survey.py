@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from align3r.flow.dis import DisFlow
-from align3r.flow.matches import Features, detect, match, start_flow
+from align3r.flow.matches import detect
+from align3r.flow.pairs import two_way_flows
 from align3r.flow.warp import consistent
 from align3r.pairwise.geometric.observations import ObservationBuilder, Observations
 from align3r.pairwise.geometric.twoview import TwoView, two_view
@@ -63,7 +64,12 @@ def survey(
     builder = ObservationBuilder(n, (height, width), spacing=max(8, max(height, width) // 26))
     views: list[TwoView] = []
     flows: dict[tuple[int, int], HalfFlow] = {}
-    computed = in_threads(lambda pair: first_flows(images, features, *pair), pairs)
+
+    def both_ways(pair: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        i, j = pair
+        return two_way_flows(DisFlow(), (images[i], images[j]), (features[i], features[j]))
+
+    computed = in_threads(both_ways, pairs)
     for done, ((i, j), (forward, backward)) in enumerate(zip(pairs, computed, strict=True)):
         for a, b, there, back in ((i, j, forward, backward), (j, i, backward, forward)):
             valid = consistent(there, back)
@@ -79,19 +85,6 @@ def survey(
             views.append(two_view(i, j, source - centre, target - centre, noise_px=1.0))
         on_pair(done + 1, len(pairs))
     return Survey(builder.build(), views, flows)
-
-
-def first_flows(
-    images: np.ndarray, features: list[Features], i: int, j: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Flows i -> j and j -> i, started from sparse matches when there are enough."""
-    dis = DisFlow()
-    shape = (images.shape[1], images.shape[2])
-    index_i, index_j = match(features[i], features[j])
-    at_i, at_j = features[i].points[index_i], features[j].points[index_j]
-    forward = dis(images[i], images[j], start=start_flow(at_i, at_j, shape))
-    backward = dis(images[j], images[i], start=start_flow(at_j, at_i, shape))
-    return forward, backward
 
 
 def _samples(flow: np.ndarray, half_valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
