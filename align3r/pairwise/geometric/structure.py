@@ -29,7 +29,7 @@ _ROUGH_LEAST = 300
 """Anchors a frame from which on a third of them is enough for rough cameras."""
 _SUPPORT_PX = 3.0
 _LEAST_SUPPORT = 0.2
-_FOCAL_PRIOR_WEIGHT = 20.0
+_FOCAL_PRIOR_WEIGHT = 200.0
 """A camera that moves along its axis leaves the focal length open: then the usual one is taken."""
 
 

@@ -67,6 +67,9 @@ def with_all_frames(structure: Structure) -> Cameras:
     cameras = structure.cameras
     if len(placed) == len(structure.placed):
         return cameras
+    if len(placed) == 1:
+        same = np.repeat(cameras.cam_from_world[placed], len(structure.placed), axis=0)
+        return replace(cameras, cam_from_world=same)
     world_from_cam = np.linalg.inv(cameras.cam_from_world[placed])
     numbers = np.clip(np.arange(len(structure.placed)), placed[0], placed[-1])
     poses = np.tile(np.eye(4), (len(numbers), 1, 1))
