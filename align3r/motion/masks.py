@@ -11,6 +11,7 @@ from align3r.parallel import in_threads
 
 _NOISE_FLOOR_PX = 0.25
 _LEAST_AREA = 0.0007
+_HALF = 0.5
 _LARGEST_SCORE = 30.0
 _UNKNOWN_WEIGHT = 0.02
 
@@ -47,7 +48,7 @@ def motion_masks(
         score = _median_in_time(score, to_next, to_previous)
     if images is not None:
         score = _along_image(score, np.isfinite(disagreement), images)
-    return np.stack([_clean(frame > threshold) for frame in score])
+    return np.stack([_with_hysteresis(frame, threshold) for frame in score])
 
 
 def _median_in_time(score: np.ndarray, to_next: np.ndarray, to_previous: np.ndarray) -> np.ndarray:
@@ -75,6 +76,19 @@ def _along_image(score: np.ndarray, known: np.ndarray, images: np.ndarray) -> np
         return np.asarray(np.expm1(spread[..., 0] / spread[..., 1]))
 
     return np.stack(list(in_threads(one, range(len(score)))))
+
+
+def _with_hysteresis(score: np.ndarray, threshold: float) -> np.ndarray:
+    """Regions above half the threshold that hold something above the whole of it.
+
+    A thing whose motion a static scene half explains (against the camera's, say) is sure in
+    parts only; the rest of it is still less certain than the static scene.
+    """
+    sure = _clean(score > threshold)
+    likely = _clean(score > _HALF * threshold)
+    _, labels = cv2.connectedComponents(likely.astype(np.uint8))
+    held = np.unique(labels[sure & likely])
+    return np.asarray(sure | np.isin(labels, held[held > 0]))
 
 
 def _clean(mask: np.ndarray) -> np.ndarray:

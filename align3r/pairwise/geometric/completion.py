@@ -24,7 +24,7 @@ def complete(image: np.ndarray, inverse_depth: np.ndarray, trust: np.ndarray) ->
     smooth = spread[..., 0] / np.maximum(spread[..., 1], 1e-12)
     leaning = 0.1
     filled = (trust * inverse_depth + leaning * smooth) / (trust + leaning)
-    return np.maximum(filled, 1e-6).astype(np.float32)
+    return np.asarray(np.maximum(filled, 1e-6), np.float32)
 
 
 def place_objects(
