@@ -15,6 +15,7 @@ import align3r
 from align3r.config import AlignOptions, InputOptions, Options
 from align3r.evaluate.metrics import depth_errors, mask_iou, path_length, trajectory_errors
 from align3r.reconstruction import Reconstruction
+
 from raycast import Solid, cast  # isort: skip  (beside render_clip, in examples/)
 from render_clip import intrinsics, look  # isort: skip
 from room import build_room, patches, still  # isort: skip

@@ -61,9 +61,7 @@ def test_a_mirrored_pair_is_the_mirrored_answer(
     answers: PairPredictions, edges: np.ndarray
 ) -> None:
     """Depth of frame 3 is the same whether it is asked for as (1, 3) or (3, 1)."""
-    here, there = (
-        int(np.flatnonzero((edges == pair).all(1))[0]) for pair in ([1, 3], [3, 1])
-    )
+    here, there = (int(np.flatnonzero((edges == pair).all(1))[0]) for pair in ([1, 3], [3, 1]))
     assert answers.flows is not None
     np.testing.assert_array_equal(answers.flows.forward[here], answers.flows.backward[there])
     np.testing.assert_array_equal(

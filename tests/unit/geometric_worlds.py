@@ -50,9 +50,7 @@ def world(
     inverse_depth = rng.uniform(0.2, 0.8, len(frame))
     cameras = Cameras(path(n_frames, rng, step=step), FOCAL, CENTRE, inverse_depth)
     per_frame = len(frame) // n_frames
-    pairs = [
-        (i, j) for i in range(n_frames) for j in range(n_frames) if 0 < abs(i - j) <= gap
-    ]
+    pairs = [(i, j) for i in range(n_frames) for j in range(n_frames) if 0 < abs(i - j) <= gap]
     anchor = np.concatenate([i * per_frame + np.arange(per_frame) for i, _ in pairs])
     target = np.repeat([j for _, j in pairs], per_frame)
     blank = Observations(frame, pixel, anchor, target, np.zeros((len(anchor), 2)), n_frames)

@@ -27,7 +27,7 @@ def test_builder_keeps_valid_grid_pixels_in_order() -> None:
     assert (np.diff(order) >= 0).all()
     for anchor, target, pixel in zip(obs.anchor, obs.target, obs.pixel, strict=True):
         i, at = obs.anchor_frame[anchor], obs.anchor_pixel[anchor]
-        np.testing.assert_array_equal(pixel, at + [10 * i + target, -target])
+        np.testing.assert_array_equal(pixel, at + np.array([10 * i + target, -target]))
         assert at[0] < 10 * (target + 1)
 
 

@@ -51,9 +51,7 @@ def test_one_colour_is_blank_with_noise_or_without() -> None:
     images[2] = 255
     images[3] = np.random.default_rng(1).normal(90, 4, images[3].shape).clip(0, 255)
     images[5] = 20 + images[5] // 10  # nearly dark, but there is something
-    np.testing.assert_array_equal(
-        blank_frames(images), [True, False, True, True, False, False]
-    )
+    np.testing.assert_array_equal(blank_frames(images), [True, False, True, True, False, False])
 
 
 def test_a_cut_is_where_no_pair_across_agrees() -> None:

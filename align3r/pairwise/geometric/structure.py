@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 
 import cv2
@@ -15,15 +14,21 @@ from align3r.pairwise.geometric.bundle import (
     anchor_rays,
     project,
     relative_poses,
+    robust_cost,
     robust_weight,
 )
 from align3r.pairwise.geometric.observations import Observations
+from align3r.pairwise.geometric.starts import Start, start_pairs
 from align3r.pairwise.geometric.twoview import TwoView
-
-log = logging.getLogger(__name__)
+from align3r.parallel import in_threads
 
 _LEAST_POINTS = 30
 _PNP_POINTS = 3000
+_TRIAL_FRAMES = 16
+_TRIAL_PAIRS = 2
+_TRIAL_FOCALS = (0.8, 1.0, 1.25)
+_TRIAL_ANCHORS = 100
+_TRIAL_SCALE_PX = 2.0
 _ROUGH_EVERY = 3
 _ROUGH_LEAST = 300
 """Anchors a frame from which on a third of them is enough for rough cameras."""
@@ -83,26 +88,64 @@ def incremental(
     Returns:
         World = camera of the start pair's first frame; scale of the start baseline.
     """
-    start = _start_pair(views, focal, centre)
+    start = _best_start(obs, views, _Lens(focal, focal_known, centre))
     if start is None:
         return None
-    i, j, target_from_source = start
-    n = obs.n_frames
-    poses = np.tile(np.eye(4), (n, 1, 1))
-    poses[j] = target_from_source
-    cameras = Cameras(poses, focal, centre, np.full(len(obs.anchor_frame), 0.5))
-    placed = np.zeros(n, bool)
-    placed[[i, j]] = True
-    crowded = len(obs.anchor_frame) >= _ROUGH_LEAST * n
+    crowded = len(obs.anchor_frame) >= _ROUGH_LEAST * obs.n_frames
     rough = obs.thinned(_ROUGH_EVERY) if crowded else obs
-    lens = None if focal_known else focal
-    grower = _Grower(rough, usual_focal=lens, anchor_frame=i)
-    cameras = grower.refine(cameras, placed, scale_px=2.0, steps=10, free_focal=False)
-    cameras, placed = grower.grow(cameras, placed)
-    grower = _Grower(obs, usual_focal=lens, anchor_frame=i)
+    usual = None if focal_known else focal
+    cameras, placed = _grown(rough, start, usual, centre)
+    grower = _Grower(obs, usual_focal=usual, anchor_frame=start.i)
     for scale, steps in ((3.0, 4), (1.5, 6), (1.0, 15)):
         cameras = grower.refine(cameras, placed, scale_px=scale, steps=steps)
     return Structure(cameras, placed & _supported(cameras, obs.among(placed)))
+
+
+@dataclass(frozen=True)
+class _Lens:
+    focal: float
+    known: bool
+    centre: tuple[float, float]
+
+
+def _grown(
+    obs: Observations, start: Start, usual_focal: float | None, centre: tuple[float, float]
+) -> tuple[Cameras, np.ndarray]:
+    """Rough cameras from a start pair, and which frames they are of."""
+    poses = np.tile(np.eye(4), (obs.n_frames, 1, 1))
+    poses[start.j] = start.target_from_source
+    cameras = Cameras(poses, start.focal, centre, np.full(len(obs.anchor_frame), 0.5))
+    placed = np.isin(np.arange(obs.n_frames), (start.i, start.j))
+    grower = _Grower(obs, usual_focal=usual_focal, anchor_frame=start.i)
+    cameras = grower.refine(cameras, placed, scale_px=2.0, steps=10, free_focal=False)
+    return grower.grow(cameras, placed)
+
+
+def _best_start(obs: Observations, views: list[TwoView], lens: _Lens) -> Start | None:
+    """The start whose rough cameras explain the frames around it best.
+
+    A narrow baseline also allows a scene that is turned inside out, with another focal length;
+    no step of an adjustment leads from there to the right one, so several starts are tried.
+    """
+    first = start_pairs(views, lens.focal)
+    if not first:
+        return None
+    low = min(max((first[0].i + first[0].j - _TRIAL_FRAMES) // 2, 0), obs.n_frames)
+    around = np.zeros(obs.n_frames, bool)
+    around[low : low + _TRIAL_FRAMES] = True
+    near = [v for v in views if around[v.i] and around[v.j]]
+    tried = [1.0] if lens.known else _TRIAL_FOCALS
+    starts = [s for f in tried for s in start_pairs(near, f * lens.focal)[:_TRIAL_PAIRS]]
+    inside = obs.among(around)
+    part = inside.thinned(max(1, len(obs.anchor_frame) // obs.n_frames // _TRIAL_ANCHORS))
+    usual = None if lens.known else lens.focal
+
+    def trial(start: Start) -> float:
+        cameras, _ = _grown(part, start, usual, lens.centre)
+        return robust_cost(project(cameras, part)[0], _TRIAL_SCALE_PX)
+
+    costs = list(in_threads(trial, starts))
+    return starts[int(np.argmin(costs))] if starts else first[0]
 
 
 def _supported(cameras: Cameras, obs: Observations) -> np.ndarray:
@@ -249,44 +292,3 @@ def _world_points(cameras: Cameras, obs: Observations, anchors: np.ndarray) -> n
     world_from_cam = np.linalg.inv(cameras.cam_from_world)[obs.anchor_frame[anchors]]
     turned = np.einsum("mab,mb->ma", world_from_cam[:, :3, :3], in_cam)
     return np.asarray(turned + world_from_cam[:, :3, 3])
-
-
-def _start_pair(
-    views: list[TwoView], focal: float, centre: tuple[float, float]
-) -> tuple[int, int, np.ndarray] | None:
-    """The pair with many inliers, wide rays and depth relief, and its relative pose."""
-    usable = [v for v in views if v.fundamental is not None]
-    usable.sort(key=lambda v: -float(v.inlier.sum()) * (1.05 - v.planar) * _spread(v, focal))
-    best, best_score = None, 0.0
-    for view in usable[:20]:
-        pose, score = _essential_pose(view, focal)
-        if pose is not None and score > best_score:
-            best, best_score = (view.i, view.j, pose), score
-    return best
-
-
-def _spread(view: TwoView, focal: float) -> float:
-    """Typical displacement as an angle, up to ten degrees: more is not better."""
-    move = np.median(np.linalg.norm(view.target - view.source, axis=-1))
-    return float(min(np.degrees(move / focal), 10.0))
-
-
-def _essential_pose(view: TwoView, focal: float) -> tuple[np.ndarray | None, float]:
-    source, target = view.source / focal, view.target / focal
-    cv2.setRNGSeed(0)
-    essential, mask = cv2.findEssentialMat(
-        source, target, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=1.0 / focal
-    )
-    if essential is None or essential.shape != (3, 3):
-        return None, 0.0
-    _, rotation, shift, mask = cv2.recoverPose(essential, source, target, np.eye(3), mask=mask)
-    good = mask.ravel() > 0
-    if good.sum() < _LEAST_POINTS:
-        return None, 0.0
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = rotation, shift.ravel()
-    rays = np.concatenate([source[good], np.ones((int(good.sum()), 1))], 1) @ rotation.T
-    seen = np.concatenate([target[good], np.ones((int(good.sum()), 1))], 1)
-    cosine = (rays * seen).sum(-1) / np.linalg.norm(rays, axis=-1) / np.linalg.norm(seen, axis=-1)
-    angle = float(np.degrees(np.median(np.arccos(np.clip(cosine, -1, 1)))))
-    return pose, float(good.sum()) * min(angle, 6.0)
