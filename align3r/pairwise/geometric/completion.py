@@ -7,6 +7,8 @@ import numpy as np
 
 from align3r.geometry.smoothing import edge_aware_smooth
 
+_BEYOND = 2.0
+
 
 def complete(image: np.ndarray, inverse_depth: np.ndarray, trust: np.ndarray) -> np.ndarray:
     """Inverse depth for every pixel: itself where trusted, spread along the image elsewhere.
@@ -19,12 +21,22 @@ def complete(image: np.ndarray, inverse_depth: np.ndarray, trust: np.ndarray) ->
     Returns:
         (h, w) float32, > 0.
     """
+    inverse_depth = np.clip(inverse_depth, *_credible_range(inverse_depth, trust))
     trust = np.maximum(trust, 1e-6)
     spread = edge_aware_smooth(image, np.stack([trust * inverse_depth, trust], -1))
     smooth = spread[..., 0] / np.maximum(spread[..., 1], 1e-12)
     leaning = 0.1
     filled = (trust * inverse_depth + leaning * smooth) / (trust + leaning)
     return np.asarray(np.maximum(filled, 1e-6), np.float32)
+
+
+def _credible_range(inverse_depth: np.ndarray, trust: np.ndarray) -> tuple[float, float]:
+    """What is not trusted may lie beyond what is, but not far: a wild value would spread."""
+    believed = inverse_depth[trust > 0.5]
+    if believed.size < 100:
+        return 0.0, float("inf")
+    low, high = np.quantile(believed, (0.01, 0.99))
+    return float(low / _BEYOND), float(high * _BEYOND)
 
 
 def place_objects(
