@@ -189,6 +189,8 @@ def _align(
     n = len(frames)
     if n == 1:
         return _one_frame(predictions, known)
+    if known.world_from_cam is None:
+        known = replace(known, world_from_cam=predictions.world_from_cam)
     prior = best_pair_prior(predictions, n) if options.align.geometry == "scale" else None
     return align(
         predictions,

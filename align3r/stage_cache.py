@@ -41,6 +41,8 @@ def _pack(predictions: PairPredictions) -> dict[str, np.ndarray]:
     }
     if predictions.moving is not None:
         arrays["moving"] = predictions.moving
+    if predictions.world_from_cam is not None:
+        arrays["world_from_cam"] = predictions.world_from_cam
     if predictions.flows is not None:
         for name in _FLOW_FIELDS:
             arrays[f"flow_{name}"] = getattr(predictions.flows, name)
@@ -60,6 +62,7 @@ def _unpack(
         principal_point,
         moving=arrays.get("moving"),
         flows=flows,
+        world_from_cam=arrays.get("world_from_cam"),
         warnings=warnings,
     )
 

@@ -97,6 +97,8 @@ class PairPredictions:
     """(N, h, w) bool, if the predictor looked at the whole video and already knows."""
     flows: PairFlows | None = None
     """Flow of the same pairs, if the predictor needed it anyway."""
+    world_from_cam: np.ndarray | None = None
+    """(N, 4, 4), where points cannot say more: a camera that stands still or only turns."""
     warnings: tuple[str, ...] = ()
     """What the predictor noticed and a person should know ("no parallax ...")."""
 

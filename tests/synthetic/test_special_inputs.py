@@ -66,9 +66,6 @@ def test_pure_rotation(turning: tuple[Reconstruction, Clip]) -> None:
     assert is_constant_depth_at_confidence_one(scene)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the aligner solves again for cameras that the predictor has right"
-)
 def test_pure_rotation_of_the_aligned_cameras(turning: tuple[Reconstruction, Clip]) -> None:
     scene, clip = turning
     assert figures(scene, clip).turn_deg < 0.3 and relative_path(scene) < 0.01

@@ -94,6 +94,7 @@ def answer_pairs(
         moving=moving,
         flows=_pair_flows(edges, flows),
         warnings=scene.warnings,
+        world_from_cam=None if scene.parallax else np.linalg.inv(cameras.cam_from_world),
     )
 
 

@@ -50,6 +50,8 @@ class FusedDepth:
     """(h, w) float32 median miss of the valid pairs; nan where none is valid."""
     n_valid: np.ndarray
     """(h, w) int64 pairs that see the pixel."""
+    n_pairs: int
+    """Pairs there are."""
 
 
 def pair_evidence(
@@ -116,6 +118,7 @@ def fuse(pairs: list[Evidence], *, rounds: int = 3) -> FusedDepth:
         (1 / (rho * np.sqrt(np.maximum(information, 1e-12)))).astype(np.float32),
         _median_of_valid(missed, valid > 0),
         valid.sum(0).astype(np.int64),
+        len(pairs),
     )
 
 
@@ -148,4 +151,5 @@ def flat(pairs: list[Evidence], shape: tuple[int, int]) -> FusedDepth:
         np.full(shape, np.inf, np.float32),
         _median_of_valid(missed, valid),
         valid.sum(0).astype(np.int64),
+        len(pairs),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from align3r.pairwise.geometric.twoview import TwoView
+from align3r.pairwise.geometric.twoview import TwoView, or_nothing
 
 _LOOKED_AT = 20
 _LEAST_POINTS = 30
@@ -46,8 +46,14 @@ def _spread(view: TwoView, focal: float) -> float:
 def _essential_pose(view: TwoView, focal: float) -> tuple[np.ndarray | None, float]:
     source, target = view.source / focal, view.target / focal
     cv2.setRNGSeed(0)
-    essential, mask = cv2.findEssentialMat(
-        source, target, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=1.0 / focal
+    essential, mask = or_nothing(
+        cv2.findEssentialMat,
+        source,
+        target,
+        np.eye(3),
+        method=cv2.USAC_MAGSAC,
+        prob=0.999,
+        threshold=1.0 / focal,
     )
     if essential is None or essential.shape != (3, 3):
         return None, 0.0

@@ -20,7 +20,8 @@ GAPS = (1, 2, 3, 4, 6, 8, 12)
 STEP = 2
 """Flows of the survey are kept at every second pixel."""
 _LEAST_COVER = 0.1
-_GRID = 12
+_GRID_ROWS = 42
+"""Samples of a flow along the long side of the image."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def survey(
     height, width = images.shape[1:3]
     features = list(in_threads(detect, images))
     pairs = [(i, i + gap) for i in range(n) for gap in GAPS if i + gap < n]
-    builder = ObservationBuilder(n, (height, width), spacing=max(8, max(height, width) // 26))
+    builder = ObservationBuilder(n, (height, width), spacing=max(4, max(height, width) // 26))
     views: list[TwoView] = []
     flows: dict[tuple[int, int], HalfFlow] = {}
 
@@ -90,7 +91,8 @@ def survey(
 def _samples(flow: np.ndarray, half_valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Matches (m, 2), (m, 2) on a coarse grid: equal say for equal area, texture or not."""
     height, width = flow.shape[:2]
-    v, u = np.mgrid[_GRID // 2 : height : _GRID, _GRID // 2 : width : _GRID]
+    step = max(3, max(height, width) // _GRID_ROWS)
+    v, u = np.mgrid[step // 2 : height : step, step // 2 : width : step]
     good = half_valid[v // STEP, u // STEP]
     source = np.stack([u[good], v[good]], -1).astype(np.float64)
     return source, source + flow[v, u][good]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,16 +36,32 @@ class TwoView:
     """Share of the inliers that one homography explains: near 1, no parallax or a plane."""
 
 
+def or_nothing(estimate: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, Any]:
+    """Model and mask that a robust estimator of OpenCV finds; (None, None) where it gives up.
+
+    When no sample gives a model, some end in an assertion of their own instead of an empty model.
+    """
+    try:
+        model, mask = estimate(*args, **options)
+    except cv2.error:
+        return None, None
+    return model, mask
+
+
 def two_view(i: int, j: int, source: np.ndarray, target: np.ndarray, *, noise_px: float) -> TwoView:
     """Robust two-view relation (MAGSAC++, Barath et al., CVPR 2020) of (m, 2) centred pixels."""
     nothing = TwoView(i, j, source, target, None, np.zeros(len(source), bool), 1.0)
     if len(source) < 30:
         return nothing
-    f, mask = cv2.findFundamentalMat(source, target, cv2.USAC_MAGSAC, noise_px, 0.999, 2000)
+    f, mask = or_nothing(
+        cv2.findFundamentalMat, source, target, cv2.USAC_MAGSAC, noise_px, 0.999, 2000
+    )
     if f is None or f.shape != (3, 3) or mask is None or mask.sum() < 20:
         return nothing
     inlier = mask.ravel() > 0
-    _, by_plane = cv2.findHomography(source, target, cv2.USAC_MAGSAC, noise_px, None, 2000, 0.999)
+    _, by_plane = or_nothing(
+        cv2.findHomography, source, target, cv2.USAC_MAGSAC, noise_px, None, 2000, 0.999
+    )
     planar = 1.0 if by_plane is None else float((by_plane.ravel() > 0)[inlier].mean())
     return TwoView(i, j, source, target, f / np.linalg.norm(f), inlier, planar)
 
