@@ -72,42 +72,60 @@ def reconstruct(
     if out is not None:
         check_output(Path(out), options.output.overwrite)
     with watch.stage("read"):
-        frames = read_frames(source, options.input, progress=report)
-        known = read_known_cameras(options.camera, frames)
-        masks = read_masks(options.camera.masks, frames) if options.camera.masks else None
-        edges = _edges(len(frames), options)
-    plan = plan_memory(len(frames), len(edges), frames.size)
-    log.info("%s", plan.describe())
-    require_room(plan, free_memory_bytes())
+        given = _read(source, options, report)
+    memory = given.memory()
+    log.info("%s", memory.describe())
+    require_room(memory, free_memory_bytes())
     cache = None
     if out is not None:
         cache = StageCache(cache_folder(out), fingerprint(source, options))
     with watch.stage("predict pairs"):
-        predictions = cached_predictions(
-            cache, lambda: _predict(frames, edges, known, masks, options, report)
-        )
-    assert predictions.moving is not None
-    moving = predictions.moving
+        predictions = cached_predictions(cache, lambda: _predict(given, options, report))
     with watch.stage("align"):
-        solution = _align(predictions, frames, moving, known, options, report, cache)
+        solution = _align(predictions, given, options, report, cache)
     for warning in predictions.warnings:
         log.warning("%s", warning)
     info = {
-        "source": frames.source,
+        "source": given.frames.source,
         "align3r": __version__,
         "options": asdict(options),
         "losses": solution.losses,
-        "plan": plan.describe(),
-        "pairs": len(edges),
+        "plan": memory.describe(),
+        "pairs": len(given.edges),
         "warnings": list(predictions.warnings),
         "timings": watch.rows,
     }
-    scene = _as_reconstruction(solution, frames, moving, known, info)
+    scene = _as_reconstruction(solution, given, predictions, info)
     if out is not None:
         _save(scene, Path(out), options, watch, report)
-        assert cache is not None
+    if cache is not None:
         cache.clear()
     return scene
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the user gives: frames, what is known of them, and the pairs to look at."""
+
+    frames: Frames
+    known: KnownCameras
+    masks: np.ndarray | None
+    """(N, h, w) bool, True = moving."""
+    edges: np.ndarray
+    """(E, 2) int64."""
+
+    def memory(self) -> MemoryPlan:
+        return plan_memory(len(self.frames), len(self.edges), self.frames.size)
+
+
+def _read(source: Source, options: Options, report: Report) -> _Given:
+    frames = read_frames(source, options.input, progress=report)
+    known = read_known_cameras(options.camera, frames)
+    masks = read_masks(options.camera.masks, frames) if options.camera.masks else None
+    # A video of one frame is its own pair.
+    alone = len(frames) == 1
+    edges = np.zeros((1, 2), np.int64) if alone else build_pairs(len(frames), options.pairs)
+    return _Given(frames, known, masks, edges)
 
 
 @dataclass(frozen=True)
@@ -129,8 +147,7 @@ def plan(source: Source, options: Options) -> Plan:
         InputError: The input cannot be read.
         NoRoomError: The plan does not fit the memory.
     """
-    frames = read_frames(source, options.input)
-    memory = plan_memory(len(frames), len(_edges(len(frames), options)), frames.size)
+    memory = _read(source, options, as_report(False)).memory()
     free = free_memory_bytes()
     require_room(memory, free)
     return Plan(memory, free)
@@ -145,24 +162,11 @@ def _with_overrides(options: Options, overrides: dict[str, Any]) -> Options:
     return replace(options, **overrides)
 
 
-def _edges(n_frames: int, options: Options) -> np.ndarray:
-    """The pairs; a video of one frame is its own pair."""
-    if n_frames == 1:
-        return np.zeros((1, 2), np.int64)
-    return build_pairs(n_frames, options.pairs)
-
-
-def _predict(
-    frames: Frames,
-    edges: np.ndarray,
-    known: KnownCameras,
-    masks: np.ndarray | None,
-    options: Options,
-    report: Report,
-) -> PairPredictions:
+def _predict(given: _Given, options: Options, report: Report) -> PairPredictions:
     """Pairs with their flows and moving masks, whoever finds those: the predictor or we."""
+    frames, edges, masks = given.frames, given.edges, given.masks
     predictor = make_predictor(options)
-    found = predictor.predict(frames, edges, known=known, moving=masks, progress=report)
+    found = predictor.predict(frames, edges, known=given.known, moving=masks, progress=report)
     if found.flows is None:
         flows = pair_flows(
             frames.images, edges, FLOWS["dis"](), on_pair=lambda k, n: report("flow", k, n)
@@ -179,14 +183,12 @@ def _predict(
 
 def _align(
     predictions: PairPredictions,
-    frames: Frames,
-    moving: np.ndarray,
-    known: KnownCameras,
+    given: _Given,
     options: Options,
     report: Report,
     cache: StageCache | None,
 ) -> Solution:
-    n = len(frames)
+    n, known = len(given.frames), given.known
     if n == 1:
         return _one_frame(predictions, known)
     if known.world_from_cam is None:
@@ -197,7 +199,7 @@ def _align(
         n_frames=n,
         options=options.align,
         flows=predictions.flows,
-        static=~moving,
+        static=None if predictions.moving is None else ~predictions.moving,
         prior=prior,
         known=known,
         keyframes=keyframe_indices(n, options.pairs.group),
@@ -219,12 +221,12 @@ def _one_frame(predictions: PairPredictions, known: KnownCameras) -> Solution:
 
 
 def _as_reconstruction(
-    solution: Solution,
-    frames: Frames,
-    moving: np.ndarray,
-    known: KnownCameras,
-    info: dict[str, Any],
+    solution: Solution, given: _Given, predictions: PairPredictions, info: dict[str, Any]
 ) -> Reconstruction:
+    frames, known = given.frames, given.known
+    moving = predictions.moving
+    if moving is None:
+        moving = np.zeros(frames.images.shape[:3], bool)
     working = np.stack([intrinsic_matrix(f, solution.principal_point) for f in solution.focal])
     if known.intrinsics is not None:
         working = known.intrinsics

@@ -106,7 +106,7 @@ def pair_sum(
     Returns:
         Scalar; differentiable in `points` and `matrix`.
     """
-    return _PairTerm.apply(points, matrix, data, dist)  # type: ignore[no-any-return,no-untyped-call]
+    return _PairTerm.apply(points, matrix, data, dist)  # type: ignore[no-any-return]
 
 
 def _flow_pull(
@@ -189,4 +189,4 @@ def flow_mean(
     if pixel_threshold > 0:
         small = pixel_threshold < 0.5
         cut = (2 * pixel_threshold) ** 0.5 if small else pixel_threshold + 0.5
-    return _FlowTerm.apply(points, matrix, data, cut)  # type: ignore[no-any-return,no-untyped-call]
+    return _FlowTerm.apply(points, matrix, data, cut)  # type: ignore[no-any-return]

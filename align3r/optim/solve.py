@@ -81,7 +81,7 @@ def adam(
         optimiser.zero_grad()
         state = decode(values, fixed, geometry=recipe.geometry, prior=problem.prior)
         total, _ = objective(state, problem, weights)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         if step % SAVE_EVERY == 0 and log.isEnabledFor(logging.DEBUG):
             log.debug("step %d/%d: objective %.6f", step, recipe.steps, float(total.detach()))
         for group in optimiser.param_groups:

@@ -32,9 +32,7 @@ def complete(image: np.ndarray, inverse_depth: np.ndarray, trust: np.ndarray) ->
 
 def _credible_range(inverse_depth: np.ndarray, trust: np.ndarray) -> tuple[float, float]:
     """What is not trusted may lie beyond what is, but not far: a wild value would spread."""
-    believed = inverse_depth[trust > 0.5]
-    if believed.size < 100:
-        return 0.0, float("inf")
+    believed = inverse_depth[trust >= min(0.5, float(np.quantile(trust, 0.9)))]
     low, high = np.quantile(believed, (0.01, 0.99))
     return float(low / _BEYOND), float(high * _BEYOND)
 

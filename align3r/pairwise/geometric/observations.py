@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,26 +34,15 @@ class Observations:
 
     def among(self, frames: np.ndarray) -> Observations:
         """Observations whose both frames are among the (N,) bool selection."""
-        keep = frames[self.source] & frames[self.target]
-        return Observations(
-            self.anchor_frame,
-            self.anchor_pixel,
-            self.anchor[keep],
-            self.target[keep],
-            self.pixel[keep],
-            self.n_frames,
-        )
+        return self._kept(frames[self.source] & frames[self.target])
 
     def thinned(self, every: int) -> Observations:
         """Observations of every n-th anchor: enough for cameras that are still rough."""
-        keep = self.anchor % every == 0
-        return Observations(
-            self.anchor_frame,
-            self.anchor_pixel,
-            self.anchor[keep],
-            self.target[keep],
-            self.pixel[keep],
-            self.n_frames,
+        return self._kept(self.anchor % every == 0)
+
+    def _kept(self, keep: np.ndarray) -> Observations:
+        return replace(
+            self, anchor=self.anchor[keep], target=self.target[keep], pixel=self.pixel[keep]
         )
 
     @cached_property
