@@ -106,7 +106,10 @@ def pair_sum(
     Returns:
         Scalar; differentiable in `points` and `matrix`.
     """
-    return _PairTerm.apply(points, matrix, data, dist)  # type: ignore[no-any-return]
+    # Any: whether torch types `apply` depends on its version.
+    term: Any = _PairTerm
+    value: Tensor = term.apply(points, matrix, data, dist)
+    return value
 
 
 def _flow_pull(
@@ -189,4 +192,6 @@ def flow_mean(
     if pixel_threshold > 0:
         small = pixel_threshold < 0.5
         cut = (2 * pixel_threshold) ** 0.5 if small else pixel_threshold + 0.5
-    return _FlowTerm.apply(points, matrix, data, cut)  # type: ignore[no-any-return]
+    term: Any = _FlowTerm
+    value: Tensor = term.apply(points, matrix, data, cut)
+    return value
