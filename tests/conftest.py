@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import settings
+from levels import level_images
 
 from align3r.io.maps import ArrayMaps
 from align3r.reconstruction import Reconstruction
@@ -45,16 +46,6 @@ def ffmpeg() -> Callable[..., None]:
         subprocess.run(command, check=True, capture_output=True)
 
     return run
-
-
-def level_images(n: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
-    """RGB images of one grey each, 16 + 8 i, so that a decoded frame tells its number."""
-    return [np.full((size[1], size[0], 3), 16 + 8 * i, np.uint8) for i in range(n)]
-
-
-def level_numbers(images: np.ndarray) -> list[int]:
-    """The numbers of frames made by `level_images`, after any codec."""
-    return [round((float(image.mean()) - 16) / 8) for image in images]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import level_images, level_numbers
+from levels import level_images, level_numbers
 
 from align3r.config import InputOptions
 from align3r.errors import InputError, UsageError

@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import level_images, level_numbers
 from hypothesis import given
 from hypothesis import strategies as st
+from levels import level_images, level_numbers
 
 from align3r.config import InputOptions
 from align3r.errors import InputError, UsageError
