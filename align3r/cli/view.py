@@ -30,9 +30,14 @@ def run(words: Sequence[str]) -> int:
         View, words, command="view", description="Look at a result in the browser, by a server."
     )
     start_log(verbose=args.verbose, quiet=args.quiet)
+    from align3r.errors import UsageError
     from align3r.io.result import load
     from align3r.view.server import serve
 
+    if not 0 <= args.port <= 65535:  # the server's thread would fail and the command wait for ever
+        raise UsageError(
+            f"--port {args.port} is no port", hint="use 1 to 65535, or 0 for any free one"
+        )
     viewer = serve(load(args.result), host=args.host, port=args.port, block=False)
     print(f"open {viewer.url} in a browser; Ctrl-C ends", flush=True)
     try:

@@ -55,8 +55,14 @@ def check_output(out: str | Path, overwrite: bool) -> None:
     if not place.is_dir():
         raise InputError(f"{place} is a file, not a folder", hint="choose another place with -o")
     # Trying is the only test that covers permissions, read-only disks and full ones alike.
-    with disk_errors_in_words(out), tempfile.TemporaryDirectory(dir=place, prefix=".align3r."):
-        pass
+    try:
+        with disk_errors_in_words(out), tempfile.TemporaryDirectory(dir=place, prefix=".align3r."):
+            pass
+    except FileNotFoundError as error:  # what /proc and its like answer; names the trial folder
+        raise InputError(
+            f"{out} cannot be written: {place} takes no new folders",
+            hint="choose another place with -o",
+        ) from error
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:

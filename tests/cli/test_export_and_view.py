@@ -69,6 +69,12 @@ def test_view_serves_until_interrupted(result: Path) -> None:
     assert "Traceback" not in complaints
 
 
+@pytest.mark.parametrize("port", ["65536", "-1"])
+def test_view_on_an_impossible_port_is_2(result: Path, capsys: Captured, port: str) -> None:
+    assert main(["view", str(result), f"--port={port}"]) == 2
+    assert "is no port" in capsys.readouterr().err
+
+
 def test_view_of_a_foreign_host_is_3(result: Path, capsys: Captured) -> None:
     assert main(["view", str(result), "--host", "203.0.113.7"]) == 3
     assert "cannot listen on 203.0.113.7" in capsys.readouterr().err

@@ -379,3 +379,9 @@ def test_loading_imports_no_torch(make_scene: MakeScene, tmp_path: Path) -> None
     )
     subprocess.run([sys.executable, "-c", program, str(out)], check=True)
     assert len(align3r.load(out)) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a /proc that takes no folders")
+def test_a_place_that_takes_no_folders_is_named_as_the_user_named_it() -> None:
+    with pytest.raises(InputError, match=r"^/proc/x cannot be written"):
+        check_output("/proc/x", False)
