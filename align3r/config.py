@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from align3r.errors import UsageError
+
 ModelName = Literal["auto", "geometric"]
 GraphName = Literal[
     "keyframes", "complete", "swin", "swinstride", "swin2stride", "logwin", "oneref"
@@ -109,6 +111,23 @@ class OutputOptions:
     """Replace an existing result folder."""
 
 
+_LEAST = {
+    "seed": 0,
+    "pairs.group": 2,
+    "pairs.window": 1,
+    "pairs.reference": 0,
+    "motion.threshold": 0,
+    "align.steps": 1,
+    "align.learning_rate": 0,
+    "align.pixels": 0,
+    "align.flow_weight": 0,
+    "align.smooth_weight": 0,
+    "output.min_confidence": 0,
+    "output.max_points": 1,
+}
+"""Smallest value of each number that is not checked where the input is read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """All options of one reconstruction."""
@@ -125,3 +144,18 @@ class Options:
     motion: MotionOptions = field(default_factory=MotionOptions)
     align: AlignOptions = field(default_factory=AlignOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no run can make sense of.
+
+        Raises:
+            UsageError: A number is out of its range or not a number.
+        """
+        for name, least in _LEAST.items():
+            group, _, field_name = name.rpartition(".")
+            value = getattr(getattr(self, group) if group else self, field_name)
+            # Not `value < least`: that is False for nan.
+            if not value >= least:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is {value}", hint=f"it is at least {least}"
+                )

@@ -63,21 +63,27 @@ class Reconstruction:
     def __len__(self) -> int:
         return len(self.world_from_cam)
 
+    def _number(self, i: int) -> int:
+        """Frame number of an index; negative ones count from the end, as everywhere in Python."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"frame {i} of {len(self)}")
+        return i % len(self)
+
     def depth(self, i: int) -> np.ndarray:
         """(H, W) float32 z-depth of frame i at the source size; nan where unknown."""
-        return self.maps.depth(i)
+        return self.maps.depth(self._number(i))
 
     def confidence(self, i: int) -> np.ndarray:
         """(H, W) float32 confidence of frame i at the source size; larger is better, >= 1."""
-        return self.maps.confidence(i)
+        return self.maps.confidence(self._number(i))
 
     def moving(self, i: int) -> np.ndarray:
         """(H, W) bool at the source size; True where the scene moves."""
-        return self.maps.moving(i)
+        return self.maps.moving(self._number(i))
 
     def image(self, i: int) -> np.ndarray:
         """(h, w, 3) uint8 RGB of frame i at the working size."""
-        return self.maps.image(i)
+        return self.maps.image(self._number(i))
 
     def points(
         self,
