@@ -7,7 +7,25 @@ from typing import Literal
 
 from align3r.errors import UsageError
 
-ModelName = Literal["auto", "geometric"]
+ModelName = Literal[
+    "auto", "geometric", "dust3r", "monst3r", "align3r-depthanything", "align3r-depthpro"
+]
+PriorName = Literal[
+    "auto",
+    "none",
+    "depthanything-small",
+    "depthanything-base",
+    "depthanything-large",
+    "depthanything-metric-indoor-small",
+    "depthanything-metric-indoor-base",
+    "depthanything-metric-indoor-large",
+    "depthanything-metric-outdoor-small",
+    "depthanything-metric-outdoor-base",
+    "depthanything-metric-outdoor-large",
+    "depthpro",
+]
+FlowName = Literal["auto", "dis", "raft"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 GraphName = Literal[
     "keyframes", "complete", "swin", "swinstride", "swin2stride", "logwin", "oneref"
 ]
@@ -46,6 +64,36 @@ class CameraOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """How a learned pair predictor runs."""
+
+    weights: str | None = None
+    """Weights to take instead of the published ones: a file, a folder, or repo@revision."""
+    precision: PrecisionName = "auto"
+    """Number format of the network; auto: bf16 where the machine has it, else fp32."""
+    batch: int = 0
+    """Pairs in one batch; 0 = as many as suit the device and its free memory."""
+    cache_gb: float = 2.0
+    """Memory for encoded frames, in GB; what does not fit waits on disk."""
+    compile: bool = False
+    """Compile the network (GPU): slower start, faster pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorOptions:
+    """Monocular depth that the pair network or the scale maps start from."""
+
+    model: PriorName = "auto"
+    """Depth network; auto: the one that the pair network was trained with, if any."""
+    weights: str | None = None
+    """Weights to take instead of the published ones: a folder, or repo@revision."""
+    dir: str | None = None
+    """Folder of your own depth maps, one a frame: exr, npz, npy or 16-bit png."""
+    kind: Literal["depth", "disparity"] = "depth"
+    """What your own maps hold: depth (larger is farther) or disparity (larger is nearer)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PairOptions:
     """Which pairs of frames are looked at."""
 
@@ -71,6 +119,10 @@ class MotionOptions:
     """Find moving regions; off: everything is taken as static."""
     threshold: float = 6.0
     """Disagreement with the static scene, in robust standard deviations, that counts as motion."""
+    flow: FlowName = "auto"
+    """Optical flow for learned models; auto: RAFT on a GPU where its weights are there, else DIS."""
+    refine: Literal["none", "sam2"] = "none"
+    """Let SAM 2 follow the outlines of the automatic masks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +169,8 @@ _LEAST = {
     "pairs.window": 1,
     "pairs.reference": 0,
     "motion.threshold": 0,
+    "network.batch": 0,
+    "network.cache_gb": 0,
     "align.steps": 1,
     "align.learning_rate": 0,
     "align.pixels": 0,
@@ -133,13 +187,15 @@ class Options:
     """All options of one reconstruction."""
 
     model: ModelName = "auto"
-    """Pair predictor; `geometric` needs no weights and no download."""
+    """Pair predictor; `geometric` needs no weights and no download, the others are networks."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
     seed: int = 0
     """Same seed, same machine, same files."""
     input: InputOptions = field(default_factory=InputOptions)
     camera: CameraOptions = field(default_factory=CameraOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    prior: PriorOptions = field(default_factory=PriorOptions)
     pairs: PairOptions = field(default_factory=PairOptions)
     motion: MotionOptions = field(default_factory=MotionOptions)
     align: AlignOptions = field(default_factory=AlignOptions)

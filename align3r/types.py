@@ -62,6 +62,28 @@ class KnownCameras:
 
 
 @dataclass(frozen=True)
+class MonoDepth:
+    """Monocular depth of every frame, from a depth network or from the user."""
+
+    depth: np.ndarray
+    """(N, h, w) float32 > 0 z-depth at the working size; each frame has a scale of its own."""
+    point_maps: np.ndarray
+    """(N, h, w, 3) float32: what Align3R's point-map branch is fed, about [0, 1] on each axis."""
+    focal: np.ndarray | None
+    """(N,) float64 focal lengths in working pixels, if the depth network estimates them."""
+    is_metric: bool
+    """Whether `depth` claims to be in metres."""
+    name: str
+    """Of the depth network, or of the user's folder, for people."""
+
+    def __post_init__(self) -> None:
+        if self.depth.shape != self.point_maps.shape[:3]:
+            raise ValueError(
+                f"depth of shape {self.depth.shape} and point maps of {self.point_maps.shape}"
+            )
+
+
+@dataclass(frozen=True)
 class PairFlows:
     """Dense optical flow of every pair (i, j), both directions, in working pixels."""
 

@@ -1,0 +1,1 @@
+"""Monocular depth: depth networks, the user's own maps, point maps for the pair network."""
