@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from align3r.config import PrecisionName
 from align3r.errors import UsageError
 
 
@@ -37,3 +40,54 @@ def free_memory_bytes() -> int:
     except OSError:
         pass
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def free_device_bytes(device: torch.device) -> int | None:
+    """Free memory of a GPU; None for a device that shares the main memory."""
+    if device.type != "cuda":
+        return None
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device; to a GPU by way of pinned memory, without waiting."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def to_host(values: Tensor) -> Tensor:
+    """Copy to main memory; from a GPU into pinned memory."""
+    if not values.is_cuda:
+        return values.cpu()
+    return torch.empty_like(values, device="cpu", pin_memory=True).copy_(values)
+
+
+def resolve_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
+    """The dtype of a network's matrices for `auto`, `fp32`, `bf16` or `fp16`.
+
+    Raises:
+        UsageError: The device cannot compute in the precision asked for by name.
+    """
+    if name == "auto":
+        return torch.bfloat16 if _has_bf16(device) else torch.float32
+    if name == "bf16" and not (device.type == "cpu" or _has_bf16(device)):
+        raise UsageError(f"{device.type} has no bf16", hint="use --network.precision fp32")
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether bf16 products run in hardware; elsewhere they are slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(_cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def _cpu_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    # "flags" on x86, "Features" on ARM.
+    found = (line.partition(":")[2] for line in lines if line[:5].lower() in ("flags", "featu"))
+    return frozenset(next(found, "").split())

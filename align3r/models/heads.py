@@ -45,7 +45,7 @@ class DptHead(nn.Module):
             nn.Conv2d(wide, wide // 2, 3, padding=1),
             Upsample(),
             nn.Conv2d(wide // 2, last, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(last, RAW, 1),
         )
 
@@ -133,7 +133,7 @@ class ResidualConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to the same."""
-        return x + self.conv2(relu(self.conv1(relu(x))))
+        return x + self.conv2(relu(self.conv1(relu(x)), inplace=True))
 
 
 class Upsample(nn.Module):

@@ -108,6 +108,30 @@ class PairNetwork(nn.Module):
         """Whether this is an Align3R network."""
         return self.architecture.point_map_blocks > 0
 
+    def in_precision(self, *, blocks: torch.dtype, heads: torch.dtype) -> PairNetwork:
+        """This network with its matrices in other number formats.
+
+        Norms, the residual stream, rotary angles, patch embeddings, the last convolution and the
+        activations of the heads stay in float32.
+
+        Args:
+            blocks: Of the linear layers of encoder, branch and decoders.
+            heads: Of the convolutions of the heads.
+        """
+        in_heads = set(self.downstream_head1.modules()) | set(self.downstream_head2.modules())
+        for module in self.modules():
+            if isinstance(module, Linear) and module not in in_heads:
+                module.to(blocks)
+        for head in (self.downstream_head1, self.downstream_head2):
+            # Tokens are a channels-last image by nature; convolutions are faster on it as well.
+            for module in head.modules():
+                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                    weight = module.to(heads).weight
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+                elif isinstance(module, Linear):
+                    module.to(heads)
+        return self
+
     def forward(
         self,
         images: tuple[Tensor, Tensor],

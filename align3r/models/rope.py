@@ -1,4 +1,4 @@
-"""Rotary position embedding in two dimensions (RoPE; Su et al., 2021; rows and columns as CroCo)."""
+"""Rotary position embedding in two dimensions (RoPE; Su et al., 2021; rows, columns as CroCo)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from align3r.types import Frames, KnownCameras, PairPredictions, Progress
+from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
 
 
 class PairPredictor(Protocol):
@@ -24,6 +24,7 @@ class PairPredictor(Protocol):
         edges: np.ndarray,
         *,
         known: KnownCameras,
+        mono: MonoDepth | None = None,
         moving: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> PairPredictions:
@@ -33,6 +34,7 @@ class PairPredictor(Protocol):
             frames: The video at the working size.
             edges: (E, 2) pairs (i, j).
             known: Cameras the user knows, in working pixels.
+            mono: Monocular depth, for predictors that look at it.
             moving: (N, h, w) bool, regions the user knows to move.
             progress: Called as progress(stage, done, total).
 

@@ -17,7 +17,7 @@ from align3r.pairwise.geometric.depth import FusedDepth, PixelModel, flat, fuse
 from align3r.pairwise.geometric.frames_depth import GuidedFlows, survey_depths
 from align3r.pairwise.geometric.survey import survey
 from align3r.parallel import in_threads
-from align3r.types import Frames, KnownCameras, PairPredictions, Progress
+from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
 
 _BRIDGE_GAPS = (1, 2, 4)
 
@@ -38,6 +38,7 @@ class GeometricPredictor:
         edges: np.ndarray,
         *,
         known: KnownCameras,
+        mono: MonoDepth | None = None,
         moving: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> PairPredictions:

@@ -1,0 +1,1 @@
+"""Learned pair predictors: the DUSt3R family, every frame encoded once."""
