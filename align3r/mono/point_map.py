@@ -26,11 +26,10 @@ def point_map(values: np.ndarray) -> np.ndarray:
     # Float32 throughout, and W / 2 instead of the pixel grid's centre, as the network learnt it.
     u = np.arange(width, dtype=np.float32) - width / 2
     v = np.arange(height, dtype=np.float32)[:, None] - height / 2
-    points = np.stack([u * values, v * values, values], axis=-1, dtype=np.float32)
-    low, high = points.min((0, 1)), points.max((0, 1))
-    extent = high - low
-    points -= low
-    points /= np.where(extent > 0, extent, np.float32(1))
+    points = np.empty((height, width, 3), np.float32)
+    for axis, coordinate in enumerate((u * values, v * values, values)):
+        low, high = coordinate.min(), coordinate.max()
+        points[..., axis] = (coordinate - low) / (high - low) if high > low else 0
     return points
 
 
