@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +13,25 @@ from align3r import __version__
 from align3r.config import Options
 from align3r.device import free_memory_bytes, resolve_device
 from align3r.errors import UsageError
-from align3r.flow.pairs import pair_flows
-from align3r.flow.protocol import FLOWS
 from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
+from align3r.given import Given, read_given
 from align3r.io.cache import StageCache, cache_folder, fingerprint
-from align3r.io.cameras import read_known_cameras
 from align3r.io.maps import ArrayMaps
-from align3r.io.masks import read_masks
-from align3r.io.video import read_frames
+from align3r.io.sources import Source
 from align3r.io.whole import check_output
-from align3r.motion.ego_motion import moving_masks
 from align3r.optim import align
 from align3r.optim.prior import best_pair_prior, single_view
-from align3r.pairing import build_pairs, keyframe_indices
-from align3r.pairing.memory import MemoryPlan, plan_memory, require_room
-from align3r.pairwise.registry import make_predictor
+from align3r.pairing import keyframe_indices
+from align3r.pairing.memory import GB, MemoryPlan, plan_memory, require_room
+from align3r.pairwise.registry import MODELS, choose_model, prior_of
+from align3r.prediction import see_depth, see_pairs
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
-from align3r.stage_cache import AlignCheckpoint, cached_predictions
+from align3r.stage_cache import AlignCheckpoint, cached_mono, cached_predictions
 from align3r.stopwatch import Stopwatch
-from align3r.types import Frames, KnownCameras, PairPredictions, Progress, Solution
+from align3r.types import KnownCameras, MonoDepth, PairPredictions, Progress, Solution
 
 log = logging.getLogger(__name__)
-
-Source = str | Path | Sequence[str | Path]
 
 
 def reconstruct(
@@ -67,22 +61,25 @@ def reconstruct(
         NoRoomError: The plan does not fit the memory.
         SolveError: The video says nothing, or the solution is not finite.
     """
-    options = _with_overrides(options or Options(), overrides)
+    options = _resolved(options, overrides)
     report, watch = as_report(progress), Stopwatch()
     if out is not None:
         check_output(Path(out), options.output.overwrite)
+    model = MODELS[options.model]
     with watch.stage("read"):
-        given = _read(source, options, report)
-    memory = given.memory()
+        given = read_given(source, options, fit=model.fit, report=report)
+    memory = _memory(given, options)
     log.info("%s", memory.describe())
     require_room(memory, free_memory_bytes())
     cache = None
     if out is not None:
         cache = StageCache(cache_folder(out), fingerprint(source, options))
+    with watch.stage("monocular depth"):
+        mono = cached_mono(cache, lambda: see_depth(given, options, report))
     with watch.stage("predict pairs"):
-        predictions = cached_predictions(cache, lambda: _predict(given, options, report))
+        predictions = cached_predictions(cache, lambda: see_pairs(given, mono, options, report))
     with watch.stage("align"):
-        solution = _align(predictions, given, options, report, cache)
+        solution = _align(predictions, given, mono, options, report, cache)
     for warning in predictions.warnings:
         log.warning("%s", warning)
     info = {
@@ -104,31 +101,6 @@ def reconstruct(
 
 
 @dataclass(frozen=True)
-class _Given:
-    """What the user gives: frames, what is known of them, and the pairs to look at."""
-
-    frames: Frames
-    known: KnownCameras
-    masks: np.ndarray | None
-    """(N, h, w) bool, True = moving."""
-    edges: np.ndarray
-    """(E, 2) int64."""
-
-    def memory(self) -> MemoryPlan:
-        return plan_memory(len(self.frames), len(self.edges), self.frames.size)
-
-
-def _read(source: Source, options: Options, report: Report) -> _Given:
-    frames = read_frames(source, options.input, progress=report)
-    known = read_known_cameras(options.camera, frames)
-    masks = read_masks(options.camera.masks, frames) if options.camera.masks else None
-    # A video of one frame is its own pair.
-    alone = len(frames) == 1
-    edges = np.zeros((1, 2), np.int64) if alone else build_pairs(len(frames), options.pairs)
-    return _Given(frames, known, masks, edges)
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a reconstruction would do and need."""
 
@@ -147,43 +119,39 @@ def plan(source: Source, options: Options) -> Plan:
         InputError: The input cannot be read.
         NoRoomError: The plan does not fit the memory.
     """
-    memory = _read(source, options, as_report(False)).memory()
+    options = _resolved(options, {})
+    given = read_given(source, options, fit=MODELS[options.model].fit, report=as_report(False))
+    memory = _memory(given, options)
     free = free_memory_bytes()
     require_room(memory, free)
     return Plan(memory, free)
 
 
-def _with_overrides(options: Options, overrides: dict[str, Any]) -> Options:
-    unknown = set(overrides) - set(asdict(options))
+def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
+    """The options with their overrides, and with the model chosen."""
+    names = [field.name for field in fields(Options)]
+    unknown = set(overrides) - set(names)
     if unknown:
-        raise UsageError(
-            f"unknown options {sorted(unknown)}", hint=f"there are {sorted(asdict(options))}"
-        )
-    return replace(options, **overrides)
+        raise UsageError(f"unknown options {sorted(unknown)}", hint=f"there are {sorted(names)}")
+    options = replace(options or Options(), **overrides)
+    options = replace(options, model=choose_model(options))
+    prior_of(options)
+    return options
 
 
-def _predict(given: _Given, options: Options, report: Report) -> PairPredictions:
-    """Pairs with their flows and moving masks, whoever finds those: the predictor or we."""
-    frames, edges, masks = given.frames, given.edges, given.masks
-    predictor = make_predictor(options)
-    found = predictor.predict(frames, edges, known=given.known, moving=masks, progress=report)
-    if found.flows is None:
-        flows = pair_flows(
-            frames.images, edges, FLOWS["dis"](), on_pair=lambda k, n: report("flow", k, n)
-        )
-        found = replace(found, flows=flows)
-    if masks is not None or not options.motion.enabled:
-        still = np.zeros(frames.images.shape[:3], bool)
-        return replace(found, moving=still if masks is None else masks)
-    if found.moving is None and found.flows is not None:
-        moving = moving_masks(found, found.flows, len(frames), options.motion.threshold)
-        found = replace(found, moving=moving)
-    return found
+def _memory(given: Given, options: Options) -> MemoryPlan:
+    model = MODELS[options.model]
+    network = 0
+    if model.weights_bytes:
+        network = model.weights_bytes + int(options.network.cache_gb * GB)
+    frames = given.frames
+    return plan_memory(len(frames), len(given.edges), frames.size, network=network)
 
 
 def _align(
     predictions: PairPredictions,
-    given: _Given,
+    given: Given,
+    mono: MonoDepth | None,
     options: Options,
     report: Report,
     cache: StageCache | None,
@@ -193,7 +161,9 @@ def _align(
         return _one_frame(predictions, known)
     if known.world_from_cam is None:
         known = replace(known, world_from_cam=predictions.world_from_cam)
-    prior = best_pair_prior(predictions, n) if options.align.geometry == "scale" else None
+    prior = None
+    if options.align.geometry == "scale":
+        prior = best_pair_prior(predictions, n) if mono is None else mono.depth
     return align(
         predictions,
         n_frames=n,
@@ -221,7 +191,7 @@ def _one_frame(predictions: PairPredictions, known: KnownCameras) -> Solution:
 
 
 def _as_reconstruction(
-    solution: Solution, given: _Given, predictions: PairPredictions, info: dict[str, Any]
+    solution: Solution, given: Given, predictions: PairPredictions, info: dict[str, Any]
 ) -> Reconstruction:
     frames, known = given.frames, given.known
     moving = predictions.moving

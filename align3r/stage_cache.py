@@ -8,11 +8,33 @@ import numpy as np
 import torch
 
 from align3r.io.cache import StageCache
-from align3r.types import PairFlows, PairPredictions
+from align3r.types import MonoDepth, PairFlows, PairPredictions
 
+_MONO = "mono"
 _PAIRS = "pairs"
 _ALIGN = "align"
 _FLOW_FIELDS = ("edges", "forward", "backward", "forward_valid", "backward_valid")
+
+
+def cached_mono(cache: StageCache | None, see: Callable[[], MonoDepth | None]) -> MonoDepth | None:
+    """The kept monocular depth, or a new one, which is then kept; None if there is none."""
+    kept = cache.get(_MONO) if cache is not None else None
+    if kept is not None:
+        arrays, meta = kept
+        return MonoDepth(
+            arrays["depth"],
+            arrays["point_maps"],
+            arrays.get("focal"),
+            is_metric=bool(meta["is_metric"]),
+            name=str(meta["name"]),
+        )
+    mono = see()
+    if cache is not None and mono is not None:
+        arrays = {"depth": mono.depth, "point_maps": mono.point_maps}
+        if mono.focal is not None:
+            arrays["focal"] = mono.focal
+        cache.put(_MONO, arrays, {"is_metric": mono.is_metric, "name": mono.name})
+    return mono
 
 
 def cached_predictions(

@@ -101,9 +101,9 @@ class StageCache:
 def fingerprint(source: Source, options: Options) -> str:
     """Tell inputs and options apart: hex digest that changes when the result would.
 
-    It covers every file of the source and the user's poses and masks (path, size, time of change,
-    and the content of up to 1 MiB at both ends), the options but for `output`, which no stage
-    looks at, and the version of align3r.
+    It covers every file of the source and the user's poses, masks, depth maps and weights (path,
+    size, time of change, and the content of up to 1 MiB at both ends), the options but for
+    `output`, which no stage looks at, and the version of align3r.
 
     Raises:
         InputError: The source cannot be read.
@@ -120,9 +120,21 @@ def fingerprint(source: Source, options: Options) -> str:
         paths.append(Path(options.camera.poses))
     if options.camera.masks is not None:
         paths += images_in(Path(options.camera.masks))
+    for given in (options.prior.dir, options.network.weights, options.prior.weights):
+        # Weights may be the name of something that is not on this disk.
+        if given is not None and Path(given).exists():
+            paths += _files_of(Path(given))
     for path in paths:
         _add_file(digest, path)
     return digest.hexdigest()
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The file, or the files of the folder."""
+    try:
+        return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    except OSError as error:
+        raise cannot_read(path, error) from error
 
 
 def _add_file(digest: Any, path: Path) -> None:

@@ -13,7 +13,6 @@ from align3r.config import InputOptions
 from align3r.errors import InputError, UsageError
 from align3r.io.capture import USUAL_FPS, announced_frames, check_complete, grab_all, open_video
 from align3r.io.fitting import FITS, Fit, FitName
-from align3r.io.fitting import working_size as working_size
 from align3r.io.images import quiet_opencv, read_rgb
 from align3r.io.picking import FramePicker, check_input_options, spread
 from align3r.io.sources import ResolvedSource, Source, resolve_source

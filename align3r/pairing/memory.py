@@ -42,11 +42,14 @@ class MemoryPlan:
     """Depth, confidence and mask of every frame."""
     working: int
     """What the solver needs beside that, and the libraries themselves."""
+    network: int = 0
+    """Weights of a learned model, and the frames it has encoded."""
 
     @property
     def total_bytes(self) -> int:
         """Sum of all items."""
-        return self.frames + self.predictions + self.flows + self.solution + self.working
+        pixels = self.frames + self.predictions + self.flows + self.solution
+        return pixels + self.working + self.network
 
     @property
     def total_gb(self) -> float:
@@ -56,21 +59,25 @@ class MemoryPlan:
     def describe(self) -> str:
         """One line for people."""
         width, height = self.size
+        network = f"network {self.network / GB:.1f}, " if self.network else ""
         return (
             f"{self.n_frames} frames of {width}x{height}, {self.n_pairs} pairs: "
             f"{self.total_gb:.1f} GB (predictions {self.predictions / GB:.1f}, "
-            f"flows {self.flows / GB:.1f}, rest "
+            f"flows {self.flows / GB:.1f}, {network}rest "
             f"{(self.frames + self.solution + self.working) / GB:.1f})"
         )
 
 
-def plan_memory(n_frames: int, n_pairs: int, size: tuple[int, int]) -> MemoryPlan:
+def plan_memory(
+    n_frames: int, n_pairs: int, size: tuple[int, int], *, network: int = 0
+) -> MemoryPlan:
     """The memory a reconstruction needs.
 
     Args:
         n_frames: Frames that take part.
         n_pairs: Pairs that are looked at.
         size: (width, height) of the working images.
+        network: Bytes of a learned model and of the frames it keeps.
     """
     pixels = size[0] * size[1]
     return MemoryPlan(
@@ -82,6 +89,7 @@ def plan_memory(n_frames: int, n_pairs: int, size: tuple[int, int]) -> MemoryPla
         flows=n_pairs * pixels * VIEWS * (FLOW_BYTES + MASK_BYTES),
         solution=n_frames * pixels * SOLUTION_BYTES,
         working=n_frames * pixels * WORKING_BYTES + LIBRARIES_BYTES,
+        network=network,
     )
 
 
@@ -106,7 +114,8 @@ def require_room(plan: MemoryPlan, free_bytes: int) -> None:
 
 
 def _ways_out(plan: MemoryPlan, free_bytes: int) -> str:
-    room = max(free_bytes - LIBRARIES_BYTES, 0) / (plan.total_bytes - LIBRARIES_BYTES)
+    fixed = LIBRARIES_BYTES + plan.network
+    room = max(free_bytes - fixed, 0) / (plan.total_bytes - fixed)
     ways = []
     long_side = int(max(plan.size) * math.sqrt(room)) // 32 * 32
     if long_side >= SMALLEST_SIZE:

@@ -1,28 +1,147 @@
-"""Which predictor a model name stands for."""
+"""Which predictor a model name stands for, and what it needs."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
-from align3r.config import MotionOptions, Options
+import torch
+
+from align3r.config import ModelName, Options, PriorName
+from align3r.device import resolve_device, resolve_precision
+from align3r.errors import UsageError
+from align3r.io.fitting import FitName
+from align3r.models.loading import load_pair_network
+from align3r.models.weights import is_cached, locate
 from align3r.pairwise.geometric.predictor import GeometricPredictor
+from align3r.pairwise.network.predictor import NetworkPredictor, RunOptions
 from align3r.pairwise.predictor import PairPredictor
 
 log = logging.getLogger(__name__)
 
 
-def _geometric(motion: MotionOptions) -> PairPredictor:
+@dataclass(frozen=True)
+class Model:
+    """A pair predictor and what it is to be fed with."""
+
+    make: Callable[[Options], PairPredictor]
+    """Loads it."""
+    fit: FitName = "area"
+    """How frames become working images."""
+    prior: PriorName | None = None
+    """The depth network it was trained with."""
+    weights_bytes: int = 0
+    """Size of its weights in memory, at the most."""
+
+
+def _geometric(options: Options) -> PairPredictor:
+    motion = options.motion
     return GeometricPredictor(motion_threshold=motion.threshold, find_motion=motion.enabled)
 
 
-PREDICTORS: dict[str, Callable[[MotionOptions], PairPredictor]] = {"geometric": _geometric}
+def _network(name: str, options: Options) -> PairPredictor:
+    device = resolve_device(options.device)
+    precision = resolve_precision(options.network.precision, device)
+    network = load_pair_network(locate(options.network.weights or name))
+    if name.startswith("align3r") != network.takes_point_maps:
+        kind = "an Align3R" if network.takes_point_maps else "a DUSt3R or MonST3R"
+        raise UsageError(
+            f"{options.network.weights} holds {kind} network, and the model asked for is {name}",
+            hint="name the model that the weights belong to with --model",
+        )
+    # On a CPU the convolutions of the heads are as slow as all the rest, so they are halved too.
+    heads = precision if device.type == "cpu" else torch.float32
+    run = RunOptions(
+        device=device,
+        batch=options.network.batch,
+        cache_bytes=int(options.network.cache_gb * 1e9),
+        compile=options.network.compile,
+    )
+    network.in_precision(blocks=precision, heads=heads).to(device)
+    log.info("%s on %s, %s", name, device, str(precision).removeprefix("torch."))
+    return NetworkPredictor(name, network, run)
+
+
+def _learned(name: str, *, prior: PriorName | None = None) -> Model:
+    return Model(partial(_network, name), fit="network", prior=prior, weights_bytes=2_500_000_000)
+
+
+MODELS: dict[str, Model] = {
+    "geometric": Model(_geometric),
+    "dust3r": _learned("dust3r"),
+    "monst3r": _learned("monst3r"),
+    "align3r-depthanything": _learned("align3r-depthanything", prior="depthanything-large"),
+    "align3r-depthpro": _learned("align3r-depthpro", prior="depthpro"),
+}
+"""By the names of `--model`; one that is asked for by name is never replaced by another."""
+
+_BEST: ModelName = "align3r-depthanything"
+
+
+def choose_model(options: Options) -> ModelName:
+    """The model asked for; `auto` says which it took and why.
+
+    Raises:
+        UsageError: Weights are given, but not for which model.
+    """
+    if options.model != "auto":
+        if options.model == "geometric" and options.network.weights is not None:
+            raise UsageError(
+                f"the model geometric has no weights, and {options.network.weights} is given",
+                hint="name the model that the weights belong to with --model",
+            )
+        return options.model
+    if options.network.weights is not None:
+        raise UsageError(
+            f"weights are given ({options.network.weights}), but not for which model",
+            hint="add --model align3r-depthanything, or another of `align3r models list`",
+        )
+    if resolve_device(options.device).type == "cpu":
+        log.info("model: geometric (embedded; there is no GPU for a learned one)")
+        return "geometric"
+    prior = options.prior.weights or MODELS[_BEST].prior
+    needed = [_BEST, *([] if options.prior.dir or prior is None else [prior])]
+    missing = [name for name in needed if not is_cached(name)]
+    if missing:
+        log.info("model: geometric (the weights of %s are not to be had)", " and ".join(missing))
+        return "geometric"
+    log.info("model: %s (there is a GPU, and its weights can be had)", _BEST)
+    return _BEST
+
+
+def prior_of(options: Options) -> PriorName | None:
+    """The depth network that a run needs; None: none, or the user's own maps.
+
+    Args:
+        options: With the model chosen.
+
+    Raises:
+        UsageError: A model that cannot do without monocular depth is to do without.
+    """
+    wanted, trained = options.prior.model, MODELS[options.model].prior
+    if options.prior.dir is not None:
+        if wanted not in ("auto", "none"):
+            raise UsageError(
+                f"your own depth maps and the depth network {wanted} are asked for",
+                hint="give either --prior-dir or --prior",
+            )
+        return None
+    if wanted == "none" and trained is not None:
+        raise UsageError(
+            f"{options.model} needs monocular depth", hint=f"use --prior {trained}, or --prior-dir"
+        )
+    if wanted == "auto":
+        return trained
+    return None if wanted == "none" else wanted
 
 
 def make_predictor(options: Options) -> PairPredictor:
-    """The predictor asked for; `auto` says which it took and why."""
-    name = options.model
-    if name == "auto":
-        name = "geometric"
-        log.info("model: geometric (embedded; needs no weights and no download)")
-    return PREDICTORS[name](options.motion)
+    """Load the predictor of `options.model`, which is not `auto` any more.
+
+    Raises:
+        WeightsError: Its weights are not to be had.
+        UsageError: The weights given are of another kind of network.
+    """
+    return MODELS[options.model].make(options)

@@ -19,7 +19,8 @@ from levels import level_images, level_numbers
 
 from align3r.config import InputOptions
 from align3r.errors import InputError, UsageError
-from align3r.io.video import read_frames, working_size
+from align3r.io.fitting import working_size
+from align3r.io.video import read_frames
 
 Clip = Callable[..., Path]
 Ffmpeg = Callable[..., None]

@@ -1,0 +1,49 @@
+"""What the user gives, read: frames, what is known of them, and the pairs to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from align3r.config import Options
+from align3r.io.cameras import read_known_cameras
+from align3r.io.fitting import FitName
+from align3r.io.masks import read_masks
+from align3r.io.sources import Source
+from align3r.io.video import read_frames
+from align3r.pairing import build_pairs
+from align3r.progress import Report
+from align3r.types import Frames, KnownCameras
+
+
+@dataclass(frozen=True)
+class Given:
+    """The input of one reconstruction."""
+
+    source: Source
+    """Where the frames are from."""
+    frames: Frames
+    """At the working size."""
+    known: KnownCameras
+    """In working pixels."""
+    masks: np.ndarray | None
+    """(N, h, w) bool, True = moving: the user's own."""
+    edges: np.ndarray
+    """(E, 2) int64 pairs of frames."""
+
+
+def read_given(source: Source, options: Options, *, fit: FitName, report: Report) -> Given:
+    """Read frames, known cameras and masks, and choose the pairs.
+
+    Raises:
+        InputError: Something cannot be read or does not fit the frames.
+        UsageError: Options that choose no frame or no pair.
+    """
+    frames = read_frames(source, options.input, fit=fit, progress=report)
+    known = read_known_cameras(options.camera, frames)
+    masks = read_masks(options.camera.masks, frames) if options.camera.masks else None
+    # A video of one frame is its own pair.
+    alone = len(frames) == 1
+    edges = np.zeros((1, 2), np.int64) if alone else build_pairs(len(frames), options.pairs)
+    return Given(source, frames, known, masks, edges)

@@ -1,0 +1,81 @@
+"""What is seen in frames and pairs before anything is solved: depth, points, flow, motion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from align3r.config import Options
+from align3r.device import resolve_device, resolve_precision
+from align3r.flow.choose import make_flow
+from align3r.flow.pairs import pair_flows
+from align3r.given import Given
+from align3r.io.priors import PriorMaps
+from align3r.io.video import source_images
+from align3r.models.weights import locate
+from align3r.mono.monocular import monocular_depth
+from align3r.mono.registry import make_depth_network
+from align3r.motion.ego_motion import moving_masks
+from align3r.motion.sam2 import Sam2, refine_masks
+from align3r.pairwise.registry import make_predictor, prior_of
+from align3r.progress import Report
+from align3r.types import MonoDepth, PairPredictions
+
+
+def see_depth(given: Given, options: Options, report: Report) -> MonoDepth | None:
+    """Monocular depth, if the model needs it or the user asks for it.
+
+    Raises:
+        WeightsError: The depth network is not to be had.
+        InputError: The user's own maps cannot be read.
+    """
+    name = prior_of(options)
+    frames = given.frames
+    if options.prior.dir is not None:
+        maps = PriorMaps(options.prior.dir, frames, kind=options.prior.kind)
+        return monocular_depth((), frames, maps, report=report)
+    if name is None:
+        return None
+    device = resolve_device(options.device)
+    dtype = resolve_precision(options.network.precision, device)
+    network = make_depth_network(options.prior, name, device=device, dtype=dtype)
+    images = source_images(given.source, frames.index)
+    return monocular_depth(images, frames, network, report=report)
+
+
+def see_pairs(
+    given: Given, mono: MonoDepth | None, options: Options, report: Report
+) -> PairPredictions:
+    """Pairs with their flows and moving masks, whoever finds those: the predictor or we.
+
+    Raises:
+        WeightsError: Weights of a network are not to be had.
+        SolveError: The video says nothing.
+    """
+    frames, edges, masks = given.frames, given.edges, given.masks
+    found = make_predictor(options).predict(
+        frames, edges, known=given.known, mono=mono, moving=masks, progress=report
+    )
+    if found.flows is None:
+        flow = make_flow(options.motion.flow, resolve_device(options.device))
+        flows = pair_flows(frames.images, edges, flow, on_pair=lambda k, n: report("flow", k, n))
+        found = replace(found, flows=flows)
+    if masks is not None or not options.motion.enabled:
+        still = np.zeros(frames.images.shape[:3], bool)
+        return replace(found, moving=still if masks is None else masks)
+    if found.moving is None and found.flows is not None:
+        moving = moving_masks(found, found.flows, len(frames), options.motion.threshold)
+        found = replace(found, moving=moving)
+    if options.motion.refine == "sam2" and found.moving is not None:
+        found = replace(found, moving=_refined(frames.images, found.moving, options, report))
+    return found
+
+
+def _refined(
+    images: np.ndarray, moving: np.ndarray, options: Options, report: Report
+) -> np.ndarray:
+    follow = Sam2(locate("sam2"), device=resolve_device(options.device))
+    return refine_masks(
+        images, moving, follow, on_frame=lambda k, n: report("following masks", k, n)
+    )
