@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "solve with depth maps and with scale maps, and report both",
     "view": "look at a result in the browser",
     "export": "write a result in other formats: tum, ply, glb",
+    "models": "weights of networks: list, download, verify",
     "doctor": "versions, device, free memory and a self-test",
 }
 

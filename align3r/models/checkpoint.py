@@ -1,0 +1,199 @@
+"""Checkpoint files: what is in them, read without running anything that they hold.
+
+A checkpoint is a folder as on the hub (config.json and model.safetensors), a .safetensors file, or
+a .pth file. Tensors are mapped, not read: what nobody looks at costs no memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from align3r.errors import WeightsError
+from align3r.models.constructor import parse_constructor
+
+CONFIG, TENSORS = "config.json", "model.safetensors"
+PICKLED = (".pth", ".pt", ".ckpt", ".bin")
+HINT = "delete it and fetch it again, or name other weights"
+
+_ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and the arguments that their network was built with."""
+
+    path: Path
+    """The file that holds the tensors."""
+    config: dict[str, Any]
+    """Constructor arguments; empty where the file says nothing about them."""
+    state: dict[str, Tensor]
+    """Every tensor, on the CPU; names that share a tensor are all there."""
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a folder in hub layout, a .safetensors file or a .pth file.
+
+    A single file without a config of its own takes the config.json beside it, if there is one.
+
+    Raises:
+        WeightsError: There is no such file, it is cut off, or it is something else than weights.
+    """
+    path = Path(path).expanduser()
+    try:
+        if path.is_dir():
+            return _read_folder(path)
+        if not path.is_file():
+            raise WeightsError(f"{path} does not exist", hint="check the path")
+        _refuse_what_is_no_checkpoint(path)
+        if path.suffix == ".safetensors":
+            return Checkpoint(path, _config_beside(path), _read_safetensors(path))
+        if path.suffix in PICKLED:
+            config, state = _read_pickled(path)
+            return Checkpoint(path, config or _config_beside(path), state)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WeightsError(f"{path} cannot be read: {reason}", hint=HINT) from error
+    raise WeightsError(
+        f"{path} is neither a .safetensors nor a .pth file",
+        hint="a folder with config.json and model.safetensors is fine too",
+    )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A config.json; infinities may be the tokens `Infinity` and `-Infinity`, as on the hub.
+
+    Raises:
+        WeightsError: The file is not a JSON object.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, json.JSONDecodeError) else "not JSON text"
+        raise WeightsError(f"{path} is broken: {reason}", hint=HINT) from error
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path} holds a {type(config).__name__}, not an object", hint=HINT)
+    return config
+
+
+def _read_folder(folder: Path) -> Checkpoint:
+    for name in (CONFIG, TENSORS):
+        if not (folder / name).is_file():
+            raise WeightsError(
+                f"{folder} has no {name}",
+                hint=f"a folder of weights holds {CONFIG} and {TENSORS}; a single file is fine too",
+            )
+    _refuse_what_is_no_checkpoint(folder / TENSORS)
+    state = _read_safetensors(folder / TENSORS)
+    return Checkpoint(folder / TENSORS, read_config(folder / CONFIG), state)
+
+
+def _config_beside(path: Path) -> dict[str, Any]:
+    beside = path.with_name(CONFIG)
+    return read_config(beside) if beside.is_file() else {}
+
+
+def _refuse_what_is_no_checkpoint(path: Path) -> None:
+    """Name what a failed download or an unfinished git clone leaves under the name of a file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        raise WeightsError(f"{path} is empty", hint=HINT)
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(
+            f"{path} is a Git LFS pointer of {size} bytes, not the weights",
+            hint="run `git lfs pull` in its repository, or name other weights",
+        )
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise WeightsError(f"{path} is a web page of {size} bytes, not weights", hint=HINT)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}
+            shared = file.metadata() or {}
+    except SafetensorError as error:
+        raise WeightsError(f"{path} {_damage(path, error)}", hint=HINT) from error
+    # A tensor with two names is stored under one; the metadata maps the other to it.
+    for name, stored in shared.items():
+        if stored in state:
+            state.setdefault(name, state[stored])
+    return state
+
+
+def _damage(path: Path, error: SafetensorError) -> str:
+    """What is wrong with a safetensors file: "is cut off: 3 of 7 bytes", where that is it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        end = 8 + int.from_bytes(file.read(8), "little")
+        # Text at the start reads as an absurd length.
+        if end > min(size, 100_000_000):
+            return f"is no safetensors file, or less than its header is there ({size} bytes)"
+        try:
+            entries = json.loads(file.read(end - 8))
+            end += max(e["data_offsets"][1] for n, e in entries.items() if n != "__metadata__")
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            return "is no safetensors file: its header is not JSON of the expected form"
+    if size < end:
+        return f"is cut off: {size} of {end} bytes are there"
+    return f"is a damaged safetensors file: {error}"
+
+
+def _read_pickled(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Config (may be empty) and tensors of a file that torch.save wrote."""
+    is_zip = zipfile.is_zipfile(path)
+    with path.open("rb") as file:
+        if file.read(4) == _ZIP and not is_zip:
+            raise WeightsError(f"{path} is cut off: the end of the archive is missing", hint=HINT)
+    try:
+        # Training checkpoints keep their command line, a Namespace: the one class let in.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        if foreign is None:
+            raise WeightsError(f"{path} is damaged or no checkpoint", hint=HINT) from error
+        raise WeightsError(
+            f"{path} asks for {foreign[1]} when it is opened, and such files are not read",
+            hint="only tensors and plain values are loaded; take the weights as .safetensors",
+        ) from error
+    except OSError:
+        raise
+    except Exception as error:  # damaged bytes reach deep into the reader, and raise anything
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise WeightsError(f"{path} is damaged: {reason}", hint=HINT) from error
+    return _config_and_state(loaded, path)
+
+
+def _config_and_state(loaded: Any, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    state = loaded
+    text = None
+    if isinstance(loaded, dict) and isinstance(loaded.get("model"), dict):
+        state, text = loaded["model"], getattr(loaded.get("args"), "model", None)
+    if not isinstance(state, dict) or not state:
+        raise WeightsError(f"{path} holds a {type(state).__name__}, not tensors by name", hint=HINT)
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise WeightsError(
+                f"{path} holds a value of type {type(value).__name__} under {name!r}, not a tensor",
+                hint="a .pth file is a state dict, or a dict with the state dict under 'model'",
+            )
+    try:
+        return (parse_constructor(text) if isinstance(text, str) else {}), state
+    except ValueError as error:
+        raise WeightsError(
+            f"{path} does not say how its network is built: {error}",
+            hint="name the folder of the same weights in hub layout instead",
+        ) from error
