@@ -18,9 +18,16 @@ SHORT = {
     "--focal": "--camera.focal",
     "--masks": "--camera.masks",
     "--poses": "--camera.poses",
+    "--weights": "--network.weights",
+    "--prior": "--prior.model",
+    "--prior-dir": "--prior.dir",
+    "--flow": "--motion.flow",
     "--overwrite": "--output.overwrite",
 }
 """Short names of the options that people ask for most."""
+
+_MASKS = SHORT["--masks"]
+_REFINED = "sam2"
 
 SHORT_HELP = "Short names: " + ", ".join(f"{short} = {full}" for short, full in SHORT.items()) + "."
 
@@ -66,9 +73,20 @@ def parse(
 
 
 def spell_out(words: Sequence[str]) -> list[str]:
-    """Replace the short names of options, as `--start 3` or `--start=3`, by the full ones."""
-    spelled = []
-    for word in words:
-        name, equals, value = word.partition("=")
-        spelled.append(SHORT.get(name.replace("_", "-"), name) + equals + value)
+    """Replace short names, as `--start 3` or `--start=3`, by the options that they stand for.
+
+    `--masks sam2` asks for automatic masks, refined; a folder of that name is `./sam2`.
+    """
+    spelled: list[str] = []
+    left = list(words)
+    while left:
+        name, equals, value = left.pop(0).partition("=")
+        name = SHORT.get(name.replace("_", "-"), name)
+        if name == _MASKS and (value if equals else "".join(left[:1])) == _REFINED:
+            if not equals:
+                left.pop(0)
+            # Masks that a --config names would win over the automatic ones.
+            spelled += [_MASKS, "None", "--motion.refine", _REFINED]
+        else:
+            spelled.append(name + equals + value)
     return spelled

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from align3r.flow.matches import Features, detect, match, start_flow
-from align3r.flow.protocol import DenseFlow
+from align3r.flow.protocol import BatchedFlow, DenseFlow
 from align3r.flow.warp import consistent
 from align3r.parallel import in_threads
 from align3r.types import PairFlows
@@ -44,16 +44,9 @@ def pair_flows(
     rows: dict[tuple[int, int], list[tuple[int, bool]]] = {}
     for k, (i, j) in enumerate(np.asarray(edges).tolist()):
         rows.setdefault((min(i, j), max(i, j)), []).append((k, i > j))
-    frames = np.unique(edges).tolist()
-    features = dict(zip(frames, in_threads(detect, (images[k] for k in frames)), strict=True))
-
-    def both(pair: tuple[int, int]) -> _TwoWay:
-        i, j = pair
-        found = two_way_flows(flow, (images[i], images[j]), (features[i], features[j]))
-        return found, (consistent(found[0], found[1]), consistent(found[1], found[0]))
-
     pairs = sorted(rows)
-    for done, (pair, (found, agree)) in enumerate(zip(pairs, in_threads(both, pairs), strict=True)):
+    computed = zip(pairs, _both_ways(flow, images, pairs), strict=True)
+    for done, (pair, (found, agree)) in enumerate(computed):
         for k, mirrored in rows[pair]:
             for way in (0, 1):
                 there[way, k] = np.clip(found[way ^ mirrored], -_LARGEST_PX, _LARGEST_PX)
@@ -61,6 +54,29 @@ def pair_flows(
         if on_pair is not None:
             on_pair(done + 1, len(rows))
     return PairFlows(edges, there[0], there[1], valid[0], valid[1])
+
+
+def _both_ways(
+    flow: DenseFlow, images: np.ndarray, pairs: list[tuple[int, int]]
+) -> Iterator[_TwoWay]:
+    """Flows of each pair there and back, and where they agree."""
+    if isinstance(flow, BatchedFlow):
+        flows = flow.many(images, [way for i, j in pairs for way in ((i, j), (j, i))])
+        yield from map(_with_agreement, zip(flows, flows, strict=True))
+        return
+    frames = sorted({frame for pair in pairs for frame in pair})
+    features = dict(zip(frames, in_threads(detect, (images[k] for k in frames)), strict=True))
+
+    def both(pair: tuple[int, int]) -> _TwoWay:
+        i, j = pair
+        found = two_way_flows(flow, (images[i], images[j]), (features[i], features[j]))
+        return _with_agreement(found)
+
+    yield from in_threads(both, pairs)
+
+
+def _with_agreement(found: tuple[np.ndarray, np.ndarray]) -> _TwoWay:
+    return found, (consistent(found[0], found[1]), consistent(found[1], found[0]))
 
 
 def two_way_flows(

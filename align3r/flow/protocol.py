@@ -1,9 +1,9 @@
-"""What a dense optical flow is, and the ones there are."""
+"""What a dense optical flow is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +15,7 @@ class DenseFlow(Protocol):
 
     @property
     def name(self) -> str:
-        """Its key in `FLOWS`, for logs and scene.json."""
+        """Its name among the options, for logs and scene.json."""
 
     def __call__(
         self, source: np.ndarray, target: np.ndarray, *, start: np.ndarray | None = None
@@ -29,6 +29,22 @@ class DenseFlow(Protocol):
 
         Returns:
             (h, w, 2) float32, finite: pixel of source + flow = its match in target.
+        """
+
+
+@runtime_checkable
+class BatchedFlow(DenseFlow, Protocol):
+    """Dense flow that needs no start and is quickest with many pairs at once."""
+
+    def many(self, images: np.ndarray, ways: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+        """Flows between images of one video.
+
+        Args:
+            images: (N, h, w, 3) uint8 RGB.
+            ways: (source, target) of each flow.
+
+        Returns:
+            (h, w, 2) float32, finite, for each way in turn.
         """
 
 

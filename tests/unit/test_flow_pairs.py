@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pytest
 from test_flow_matches import texture
 
+from align3r.flow import pairs
 from align3r.flow.dis import DisFlow
 from align3r.flow.matches import detect
 from align3r.flow.pairs import pair_flows, two_way_flows
-from align3r.flow.protocol import FLOWS, DenseFlow
+from align3r.flow.protocol import BatchedFlow
 
 SHAPE = (120, 180)
 
@@ -74,7 +77,7 @@ def test_far_pairs_are_started_from_matches_and_near_ones_are_not() -> None:
 
 def test_flows_of_a_pan_are_right_near_and_far_and_valid_where_both_frames_see() -> None:
     steps = (0, 4, 60)
-    flows = pair_flows(panning(steps), np.array([[0, 1], [2, 0]]), FLOWS["dis"]())
+    flows = pair_flows(panning(steps), np.array([[0, 1], [2, 0]]), DisFlow())
     for row, move in ((0, -4), (1, 60)):
         for flow, valid, u in (
             (flows.forward[row], flows.forward_valid[row], move),
@@ -118,7 +121,30 @@ def test_blank_frames_have_a_flow_too() -> None:
     assert np.abs(flows.forward).max() < 0.5
 
 
-@pytest.mark.parametrize("name", FLOWS)
-def test_every_flow_knows_its_name(name: str) -> None:
-    flow: DenseFlow = FLOWS[name]()
-    assert flow.name == name
+class Batched(CountingFlow):
+    """The same answers, from a list of pairs."""
+
+    def many(self, images: np.ndarray, ways: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+        self.ways = list(ways)
+        for i, j in ways:
+            yield super().__call__(images[i], images[j])
+
+    def __call__(
+        self, source: np.ndarray, target: np.ndarray, *, start: np.ndarray | None = None
+    ) -> np.ndarray:
+        raise AssertionError("asked for one pair")
+
+
+def test_a_flow_that_takes_many_pairs_is_given_all_and_no_matches_are_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edges = np.array([[0, 3], [2, 1], [3, 0], [1, 2], [0, 1]])
+    one_by_one = pair_flows(numbered(4), edges, CountingFlow())
+    monkeypatch.setattr(pairs, "detect", None)
+    flow, seen = Batched(), []
+    assert isinstance(flow, BatchedFlow) and not isinstance(CountingFlow(), BatchedFlow)
+    flows = pair_flows(numbered(4), edges, flow, on_pair=lambda k, n: seen.append((k, n)))
+    assert flow.ways == [(0, 1), (1, 0), (0, 3), (3, 0), (1, 2), (2, 1)]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    for name in ("forward", "backward", "forward_valid", "backward_valid"):
+        np.testing.assert_array_equal(getattr(flows, name), getattr(one_by_one, name))
