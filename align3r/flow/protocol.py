@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-
-from align3r.flow.dis import DisFlow
 
 
 class DenseFlow(Protocol):
@@ -46,7 +44,3 @@ class BatchedFlow(DenseFlow, Protocol):
         Returns:
             (h, w, 2) float32, finite, for each way in turn.
         """
-
-
-FLOWS: dict[str, Callable[[], DenseFlow]] = {DisFlow.name: DisFlow}
-"""Makers of the flows by name."""
