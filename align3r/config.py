@@ -120,7 +120,7 @@ class MotionOptions:
     threshold: float = 6.0
     """Disagreement with the static scene, in robust standard deviations, that counts as motion."""
     flow: FlowName = "auto"
-    """Optical flow for learned models; auto: RAFT on a GPU where its weights are there, else DIS."""
+    """Optical flow for learned models; auto: RAFT on a GPU if its weights are there, else DIS."""
     refine: Literal["none", "sam2"] = "none"
     """Let SAM 2 follow the outlines of the automatic masks."""
 

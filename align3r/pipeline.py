@@ -22,9 +22,9 @@ from align3r.io.whole import check_output
 from align3r.optim import align
 from align3r.optim.prior import best_pair_prior, single_view
 from align3r.pairing import keyframe_indices
-from align3r.pairing.memory import GB, MemoryPlan, plan_memory, require_room
+from align3r.pairing.memory import GB, MemoryPlan, encoded_bytes, plan_memory, require_room
 from align3r.pairwise.registry import MODELS, choose_model, prior_of
-from align3r.prediction import see_depth, see_pairs
+from align3r.prediction import fetch_weights, see_depth, see_pairs, wants_depth
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
 from align3r.stage_cache import AlignCheckpoint, cached_mono, cached_predictions
@@ -59,6 +59,7 @@ def reconstruct(
         UsageError: Options that contradict each other, or a result that is there already.
         InputError: The input cannot be read, or the output not written.
         NoRoomError: The plan does not fit the memory.
+        WeightsError: Weights of a model that was asked for by name are not to be had.
         SolveError: The video says nothing, or the solution is not finite.
     """
     options = _resolved(options, overrides)
@@ -74,8 +75,11 @@ def reconstruct(
     cache = None
     if out is not None:
         cache = StageCache(cache_folder(out), fingerprint(source, options))
-    with watch.stage("monocular depth"):
-        mono = cached_mono(cache, lambda: see_depth(given, options, report))
+    fetch_weights(options)
+    mono = None
+    if wants_depth(options):
+        with watch.stage("monocular depth"):
+            mono = cached_mono(cache, lambda: see_depth(given, options, report))
     with watch.stage("predict pairs"):
         predictions = cached_predictions(cache, lambda: see_pairs(given, mono, options, report))
     with watch.stage("align"):
@@ -140,11 +144,10 @@ def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
 
 
 def _memory(given: Given, options: Options) -> MemoryPlan:
-    model = MODELS[options.model]
-    network = 0
-    if model.weights_bytes:
-        network = model.weights_bytes + int(options.network.cache_gb * GB)
-    frames = given.frames
+    frames, network = given.frames, MODELS[options.model].weights_bytes
+    if network:
+        encoded = len(frames) * encoded_bytes(frames.size)
+        network += min(int(options.network.cache_gb * GB), encoded)
     return plan_memory(len(frames), len(given.edges), frames.size, network=network)
 
 

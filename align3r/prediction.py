@@ -8,35 +8,56 @@ import numpy as np
 
 from align3r.config import Options
 from align3r.device import resolve_device, resolve_precision
+from align3r.errors import WeightsError
 from align3r.flow.choose import make_flow
 from align3r.flow.pairs import pair_flows
 from align3r.given import Given
 from align3r.io.priors import PriorMaps
 from align3r.io.video import source_images
-from align3r.models.weights import locate
+from align3r.models.weights import is_cached, locate
 from align3r.mono.monocular import monocular_depth
 from align3r.mono.registry import make_depth_network
 from align3r.motion.ego_motion import moving_masks
 from align3r.motion.sam2 import Sam2, refine_masks
-from align3r.pairwise.registry import make_predictor, prior_of
+from align3r.pairwise.registry import make_predictor, needed_weights, prior_of
 from align3r.progress import Report
 from align3r.types import MonoDepth, PairPredictions
 
 
-def see_depth(given: Given, options: Options, report: Report) -> MonoDepth | None:
-    """Monocular depth, if the model needs it or the user asks for it.
+def fetch_weights(options: Options) -> None:
+    """Have all weights of a run on this machine before any work is done.
+
+    Raises:
+        WeightsError: Some are not to be had; the hint names every one that is missing.
+    """
+    needed = needed_weights(options)
+    for k, spec in enumerate(needed):
+        try:
+            locate(spec)
+        except WeightsError as error:
+            others = [other for other in needed[k + 1 :] if not is_cached(other)]
+            also = f"; {' and '.join(others)} will be needed, too" if others else ""
+            raise WeightsError(str(error), hint=error.hint + also) from error
+
+
+def wants_depth(options: Options) -> bool:
+    """Whether a run looks at monocular depth."""
+    return options.prior.dir is not None or prior_of(options) is not None
+
+
+def see_depth(given: Given, options: Options, report: Report) -> MonoDepth:
+    """Monocular depth: the user's own, or a network's.
 
     Raises:
         WeightsError: The depth network is not to be had.
         InputError: The user's own maps cannot be read.
     """
-    name = prior_of(options)
     frames = given.frames
     if options.prior.dir is not None:
         maps = PriorMaps(options.prior.dir, frames, kind=options.prior.kind)
         return monocular_depth((), frames, maps, report=report)
-    if name is None:
-        return None
+    name = prior_of(options)
+    assert name is not None
     device = resolve_device(options.device)
     dtype = resolve_precision(options.network.precision, device)
     network = make_depth_network(options.prior, name, device=device, dtype=dtype)

@@ -16,8 +16,8 @@ _ALIGN = "align"
 _FLOW_FIELDS = ("edges", "forward", "backward", "forward_valid", "backward_valid")
 
 
-def cached_mono(cache: StageCache | None, see: Callable[[], MonoDepth | None]) -> MonoDepth | None:
-    """The kept monocular depth, or a new one, which is then kept; None if there is none."""
+def cached_mono(cache: StageCache | None, see: Callable[[], MonoDepth]) -> MonoDepth:
+    """The kept monocular depth, or a new one, which is then kept."""
     kept = cache.get(_MONO) if cache is not None else None
     if kept is not None:
         arrays, meta = kept
@@ -29,7 +29,7 @@ def cached_mono(cache: StageCache | None, see: Callable[[], MonoDepth | None]) -
             name=str(meta["name"]),
         )
     mono = see()
-    if cache is not None and mono is not None:
+    if cache is not None:
         arrays = {"depth": mono.depth, "point_maps": mono.point_maps}
         if mono.focal is not None:
             arrays["focal"] = mono.focal

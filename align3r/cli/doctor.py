@@ -29,6 +29,8 @@ LIBRARIES = (
     "tqdm",
     "huggingface_hub",
     "safetensors",
+    "transformers",
+    "pillow",
 )
 
 

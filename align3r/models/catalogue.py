@@ -19,8 +19,8 @@ class Published:
 
     repo: str
     """Owner and repository."""
-    kind: Literal["pair", "depth"]
-    """What they are loaded as: a pair network, or a network for monocular depth."""
+    kind: Literal["pair", "depth", "masks"]
+    """What they are loaded as: a pair network, one for monocular depth, one that follows masks."""
     purpose: str
     """What they are for, in a few words."""
     licence: str
@@ -102,5 +102,13 @@ CATALOGUE: dict[str, Published] = {
         parameters=950_000_000,
         size_bytes=1_900_000_000,
     ),
+    "sam2": Published(
+        repo="facebook/sam2.1-hiera-large",
+        kind="masks",
+        purpose="outlines of moving things",
+        licence="Apache-2.0",
+        parameters=224_400_000,
+        size_bytes=900_000_000,
+    ),
 }
-"""By the names of `--model` and `--prior.model`."""
+"""By the names of `--model` and `--prior.model`; `sam2` is what `--masks sam2` takes."""

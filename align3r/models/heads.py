@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pixel_shuffle, relu
+from torch.nn.functional import conv2d, interpolate, pad, pixel_shuffle, relu
 
 from align3r.models.architecture import Mode, PairArchitecture
 from align3r.models.transformer import Linear
 
 Grid = tuple[int, int]
 """Rows and columns of tokens."""
+
+STRIP_ROWS = 64
+"""Rows of the full-size output that a DPT head computes at a time."""
 
 RAW = 4
 """Channels of a head's output: x, y, z and confidence, before the activations."""
@@ -71,11 +74,31 @@ class DptHead(nn.Module):
         path = nets.refinenet3(path + nets.refinenet3.enter(level2))
         path = nets.refinenet2(path + nets.refinenet2.enter(level1))
         path = nets.refinenet1(path + entered)
-        before, last = self.head[:-1], self.head[-1]
-        assert isinstance(last, nn.Conv2d) and last.bias is not None
-        features = before(path)
-        # The last product in float32: its output is exponentiated.
-        return nn.functional.conv2d(features.float(), last.weight.float(), last.bias.float())
+        return self._full_size(self.head[0](path))
+
+    def _full_size(self, features: Tensor) -> Tensor:
+        """The rest of the head: (B, C, 8h, 8w) to (B, 4, 16h, 16w), strip by strip.
+
+        The maps of full size would be the largest of the whole network, and most of the time
+        would go by waiting for their memory.
+        """
+        _, _, convolve, _, last = self.head
+        assert isinstance(convolve, nn.Conv2d) and isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        height, width = 2 * features.shape[2], 2 * features.shape[3]
+        # Channels last, as convolutions like it: neighbouring pixels are whole vectors.
+        wide = enlarged(features.permute(0, 2, 3, 1).contiguous(), 2, (0, width))
+        strips = []
+        for start in range(0, height, STRIP_ROWS):
+            stop = min(start + STRIP_ROWS, height)
+            # A 3x3 convolution looks one row beyond the strip; beyond the image there are zeros.
+            first, end = max(start - 1, 0), min(stop + 1, height)
+            strip = enlarged(wide, 1, (first, end)).permute(0, 3, 1, 2)
+            strip = pad(strip, (1, 1, first - start + 1, stop + 1 - end))
+            strip = relu(conv2d(strip, convolve.weight, convolve.bias), inplace=True)
+            # The last product in float32: its output is exponentiated.
+            strips.append(conv2d(strip.float(), last.weight.float(), last.bias.float()))
+        return torch.cat(strips, 2)
 
     def _level(self, k: int, tokens: Tensor, grid: Grid) -> Tensor:
         dtype = self.scratch.layer1_rn.weight.dtype
@@ -83,6 +106,20 @@ class DptHead(nn.Module):
         image = tokens.to(dtype).unflatten(1, grid).permute(0, 3, 1, 2)
         image = self.act_postprocess[k](image)
         return self.scratch.lateral(k, image)
+
+
+def enlarged(x: Tensor, dim: int, part: tuple[int, int]) -> Tensor:
+    """Rows (dim 1) or columns (2) `part` = (first, end) of a (B, h, w, C) image at twice its size.
+
+    Bilinear with aligned corners, one direction at a time.
+    """
+    size = x.shape[dim]
+    at = torch.arange(*part, device=x.device) * ((size - 1) / (2 * size - 1))
+    before = at.long().clamp(max=max(size - 2, 0))
+    after = (before + 1).clamp(max=size - 1)
+    share = (at - before).to(x.dtype)[:, None]
+    share = share[:, None] if dim == 1 else share
+    return torch.lerp(x.index_select(dim, before), x.index_select(dim, after), share)
 
 
 class Scratch(nn.Module):

@@ -106,6 +106,13 @@ def resolve(spec: str) -> Path | Remote:
     return Remote(repo=repo, revision=revision, name=spec, published=published)
 
 
+_OWN_FILES = {
+    "pair": ", or name a file or folder with --weights",
+    "depth": ", or name a folder with --prior.weights",
+    "unknown": ", or name a file or folder",
+}
+
+
 def _unknown(spec: str) -> WeightsError:
     close = difflib.get_close_matches(spec, CATALOGUE, n=1)
     return WeightsError(
@@ -116,10 +123,8 @@ def _unknown(spec: str) -> WeightsError:
 
 def _ways(source: Remote) -> str:
     """How else the weights could get here."""
-    option = "--network.weights or --prior.weights"
-    if source.published:
-        option = "--network.weights" if source.published.kind == "pair" else "--prior.weights"
-    return (
-        f"run `align3r models download {source.name}` where there is a network (and copy the "
-        f"cache), or name a file or folder with {option}"
+    kind = source.published.kind if source.published else "unknown"
+    here = (
+        f"run `align3r models download {source.name}` where there is a network (and copy the cache)"
     )
+    return here + _OWN_FILES.get(kind, "")

@@ -19,6 +19,9 @@ SOLUTION_BYTES = 4 + 4 + MASK_BYTES
 WORKING_BYTES = 4 * 4
 # Python with torch and OpenCV loaded, before the first frame.
 LIBRARIES_BYTES = 600_000_000
+# A frame of a ViT-Large pair network in both roles, in float32: tokens, keys and values, injections
+# and the finest level of both heads. Half that in half precision.
+ENCODED_BYTES = 250
 SMALLEST_SIZE = 128
 
 
@@ -66,6 +69,11 @@ class MemoryPlan:
             f"flows {self.flows / GB:.1f}, {network}rest "
             f"{(self.frames + self.solution + self.working) / GB:.1f})"
         )
+
+
+def encoded_bytes(size: tuple[int, int]) -> int:
+    """What a learned model keeps of one frame of (width, height), at the most."""
+    return size[0] * size[1] * ENCODED_BYTES
 
 
 def plan_memory(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -14,7 +14,7 @@ from align3r.device import resolve_device, resolve_precision
 from align3r.errors import UsageError
 from align3r.io.fitting import FitName
 from align3r.models.loading import load_pair_network
-from align3r.models.weights import is_cached, locate
+from align3r.models.weights import is_available, locate
 from align3r.pairwise.geometric.predictor import GeometricPredictor
 from align3r.pairwise.network.predictor import NetworkPredictor, RunOptions
 from align3r.pairwise.predictor import PairPredictor
@@ -101,9 +101,8 @@ def choose_model(options: Options) -> ModelName:
     if resolve_device(options.device).type == "cpu":
         log.info("model: geometric (embedded; there is no GPU for a learned one)")
         return "geometric"
-    prior = options.prior.weights or MODELS[_BEST].prior
-    needed = [_BEST, *([] if options.prior.dir or prior is None else [prior])]
-    missing = [name for name in needed if not is_cached(name)]
+    needed = needed_weights(replace(options, model=_BEST))
+    missing = [spec for spec in needed if not is_available(spec)]
     if missing:
         log.info("model: geometric (the weights of %s are not to be had)", " and ".join(missing))
         return "geometric"
@@ -135,6 +134,22 @@ def prior_of(options: Options) -> PriorName | None:
     if wanted == "auto":
         return trained
     return None if wanted == "none" else wanted
+
+
+def needed_weights(options: Options) -> list[str]:
+    """What must be on this machine before a run: names in the catalogue, files or folders.
+
+    Args:
+        options: With the model chosen.
+    """
+    needed = []
+    if MODELS[options.model].weights_bytes:
+        needed.append(options.network.weights or options.model)
+    if (prior := prior_of(options)) is not None:
+        needed.append(options.prior.weights or prior)
+    if options.motion.enabled and options.motion.refine == "sam2":
+        needed.append("sam2")
+    return needed
 
 
 def make_predictor(options: Options) -> PairPredictor:

@@ -127,7 +127,7 @@ def test_what_cannot_be_had_is_6(
     assert done.returncode == 6
     error, hint = done.stderr.splitlines()
     assert error.startswith("error: Junyi42/MonST3R") and words in error
-    assert "`align3r models download monst3r`" in hint and "--network.weights" in hint
+    assert "`align3r models download monst3r`" in hint and "--weights" in hint
 
 
 def test_what_is_damaged_is_6_and_named(environment: dict[str, str], tmp_path: Path) -> None:

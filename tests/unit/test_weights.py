@@ -120,7 +120,7 @@ def test_without_a_download(hub: FakeHub) -> None:
     error = fails("align3r-depthpro", download=False)
     assert str(error) == "align3r-depthpro is not on this machine"
     assert "align3r models download align3r-depthpro" in error.hint
-    assert "--network.weights" in error.hint and hub.requests == []
+    assert "--weights" in error.hint and hub.requests == []
     assert "--prior.weights" in fails("depthpro", download=False).hint
 
 
