@@ -60,7 +60,8 @@ class CameraOptions:
     poses: str | None = None
     """Known camera poses: a TUM trajectory or a cameras.npz; matched to the frames by time."""
     masks: str | None = None
-    """Folder of your own masks, one image a frame, white = moving; they win over automatic ones."""
+    """Folder of your own masks, one image a frame, white = moving; they win over automatic ones.
+    On the command line, sam2 means: automatic masks, refined by SAM 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class NetworkOptions:
     weights: str | None = None
     """Weights to take instead of the published ones: a file, a folder, or repo@revision."""
     precision: PrecisionName = "auto"
-    """Number format of the network; auto: bf16 where the machine has it, else fp32."""
+    """Number format; auto: bf16 for pairs where the machine has it, else and for depth fp32."""
     batch: int = 0
     """Pairs in one batch; 0 = as many as suit the device and its free memory."""
     cache_gb: float = 2.0

@@ -72,6 +72,18 @@ def kept_heap() -> Iterator[None]:
         mallopt(_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
 
 
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Float32 convolutions in float32: a GPU takes TF32, with 10 bits, unless told not to."""
+    with torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled,
+        benchmark=torch.backends.cudnn.benchmark,
+        deterministic=torch.backends.cudnn.deterministic,
+        allow_tf32=False,
+    ):
+        yield
+
+
 def free_device_bytes(device: torch.device) -> int | None:
     """Free memory of a GPU; None for a device that shares the main memory."""
     if device.type != "cuda":

@@ -23,7 +23,7 @@ from align3r.optim import align
 from align3r.optim.prior import best_pair_prior, single_view
 from align3r.pairing import keyframe_indices
 from align3r.pairing.memory import GB, MemoryPlan, encoded_bytes, plan_memory, require_room
-from align3r.pairwise.registry import MODELS, choose_model, prior_of
+from align3r.pairwise.registry import MODELS, check_options, choose_model
 from align3r.prediction import fetch_weights, see_depth, see_pairs, wants_depth
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
@@ -139,7 +139,7 @@ def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
         raise UsageError(f"unknown options {sorted(unknown)}", hint=f"there are {sorted(names)}")
     options = replace(options or Options(), **overrides)
     options = replace(options, model=choose_model(options))
-    prior_of(options)
+    check_options(options)
     return options
 
 

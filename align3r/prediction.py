@@ -19,7 +19,7 @@ from align3r.mono.monocular import monocular_depth
 from align3r.mono.registry import make_depth_network
 from align3r.motion.ego_motion import moving_masks
 from align3r.motion.sam2 import Sam2, refine_masks
-from align3r.pairwise.registry import make_predictor, needed_weights, prior_of
+from align3r.pairwise.registry import MODELS, make_predictor, needed_weights, prior_of
 from align3r.progress import Report
 from align3r.types import MonoDepth, PairPredictions
 
@@ -59,7 +59,9 @@ def see_depth(given: Given, options: Options, report: Report) -> MonoDepth:
     name = prior_of(options)
     assert name is not None
     device = resolve_device(options.device)
-    dtype = resolve_precision(options.network.precision, device)
+    # Once a frame, so in float32 unless told otherwise: bf16 leaves steps of 0.4 % in the depth.
+    named = options.network.precision
+    dtype = resolve_precision("fp32" if named == "auto" else named, device)
     network = make_depth_network(options.prior, name, device=device, dtype=dtype)
     images = source_images(given.source, frames.index)
     return monocular_depth(images, frames, network, report=report)
@@ -75,11 +77,17 @@ def see_pairs(
         SolveError: The video says nothing.
     """
     frames, edges, masks = given.frames, given.edges, given.masks
+    # Everything is loaded before anything is computed.
+    flow = follow = None
+    device = resolve_device(options.device)
+    if not MODELS[options.model].finds_flow:
+        flow = make_flow(options.motion.flow, device)
+    if options.motion.refine == "sam2":
+        follow = Sam2(locate("sam2"), device=device)
     found = make_predictor(options).predict(
         frames, edges, known=given.known, mono=mono, moving=masks, progress=report
     )
-    if found.flows is None:
-        flow = make_flow(options.motion.flow, resolve_device(options.device))
+    if flow is not None:
         flows = pair_flows(frames.images, edges, flow, on_pair=lambda k, n: report("flow", k, n))
         found = replace(found, flows=flows)
     if masks is not None or not options.motion.enabled:
@@ -88,15 +96,12 @@ def see_pairs(
     if found.moving is None and found.flows is not None:
         moving = moving_masks(found, found.flows, len(frames), options.motion.threshold)
         found = replace(found, moving=moving)
-    if options.motion.refine == "sam2" and found.moving is not None:
-        found = replace(found, moving=_refined(frames.images, found.moving, options, report))
+    if follow is not None and found.moving is not None:
+        moving = refine_masks(
+            frames.images,
+            found.moving,
+            follow,
+            on_frame=lambda k, n: report("following masks", k, n),
+        )
+        found = replace(found, moving=moving)
     return found
-
-
-def _refined(
-    images: np.ndarray, moving: np.ndarray, options: Options, report: Report
-) -> np.ndarray:
-    follow = Sam2(locate("sam2"), device=resolve_device(options.device))
-    return refine_masks(
-        images, moving, follow, on_frame=lambda k, n: report("following masks", k, n)
-    )

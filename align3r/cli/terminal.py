@@ -10,6 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+STORY = ("align3r.pipeline", "align3r.pairwise.registry", "align3r.flow.choose")
+"""Whose remarks a plain run shows: what is planned, and what `auto` stands for."""
+
 
 class Lines(logging.Handler):
     """Log records as lines on stderr that do not tear the progress bars."""
@@ -41,8 +44,9 @@ def start_log(*, verbose: bool, quiet: bool) -> Lines:
     library.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
     # A visitor that hangs up is no news; the viewer's server tells it with a traceback.
     logging.getLogger("websockets").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
-    story = logging.getLogger("align3r.pipeline")
-    story.setLevel(logging.NOTSET if verbose or quiet else logging.INFO)
+    for name in STORY:
+        level = logging.NOTSET if verbose or quiet else logging.INFO
+        logging.getLogger(name).setLevel(level)
     return lines
 
 

@@ -226,9 +226,9 @@ POINTS_FROM: dict[str, Callable[[Tensor], Tensor]] = {
 
 def activate(raw: Tensor, depth_mode: Mode, conf_mode: Mode) -> tuple[Tensor, Tensor]:
     """Raw outputs (B, 4, H, W) to points (B, H, W, 3) and confidences (B, H, W), float32."""
-    raw = raw.float()
-    points = POINTS_FROM[depth_mode[0]](raw[:, :3].permute(0, 2, 3, 1))
+    raw = raw.float().permute(0, 2, 3, 1).contiguous()
+    points = POINTS_FROM[depth_mode[0]](raw[..., :3])
     kind, least, greatest = conf_mode
     if kind == "sigmoid":
-        return points, (greatest - least) * torch.sigmoid(raw[:, 3]) + least
-    return points, least + raw[:, 3].exp().clamp(max=greatest - least)
+        return points, (greatest - least) * torch.sigmoid(raw[..., 3]) + least
+    return points, least + raw[..., 3].exp().clamp(max=greatest - least)

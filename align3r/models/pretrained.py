@@ -52,8 +52,9 @@ def load_pretrained(
                 folder, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
     except Exception as error:  # the libraries underneath raise a dozen unrelated classes
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"the network in {folder} is damaged: {reason}", hint=_HINT) from error
+        raise WeightsError(
+            f"the network in {folder} is damaged: {_first_cause(error)}", hint=_HINT
+        ) from error
     missing = [name for name in loaded["missing_keys"] if not re.search(unused or "$^", name)]
     if missing:
         raise WeightsError(
@@ -75,12 +76,18 @@ def _network_class(architecture: str) -> Any:
     try:
         return getattr(importlib.import_module("transformers"), architecture)
     except (ImportError, RuntimeError, AttributeError) as error:
-        reason = str(error).strip().partition("\n")[0]
         raise MissingExtraError(
-            f"{architecture} cannot be imported from transformers: {reason}",
+            f"{architecture} cannot be imported from transformers: {_first_cause(error)}",
             hint="update transformers; if torchvision is installed, it must be the one made for "
             "this torch (no torchvision is fine too)",
         ) from error
+
+
+def _first_cause(error: BaseException) -> str:
+    """What went wrong at the bottom of a chain of exceptions, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).partition("\n")[0]
 
 
 def _model_type(folder: Path) -> str:

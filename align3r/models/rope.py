@@ -19,8 +19,8 @@ class Rotation:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Rotate the channels of (..., N, d) queries or keys; computed in float32."""
-        d = x.shape[-1]
-        partner = x.unflatten(-1, (2, 2, d // 4)).flip(-2).flatten(-3)
+        quarter = x.shape[-1] // 4
+        partner = x.unflatten(-1, (2, 2 * quarter)).roll(quarter, -1).flatten(-2)
         return (x * self.cos + partner * self.sin).to(x.dtype)
 
 

@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate
 
 from align3r.errors import WeightsError
 from align3r.io.priors import Kind, PriorMap
-from align3r.mono.network import load_network
+from align3r.models.pretrained import load_pretrained
+from align3r.mono.network import UNUSED
 
 _SIDE = 518
 _PATCH = 14
@@ -41,8 +42,8 @@ class DepthAnything:
                 `metric` is asked for, or the other way round.
             MissingExtraError: `transformers` cannot be imported as it is installed.
         """
-        self._network = load_network(
-            folder, "DepthAnythingForDepthEstimation", device=device, dtype=dtype
+        self._network = load_pretrained(
+            folder, "DepthAnythingForDepthEstimation", device=device, dtype=dtype, unused=UNUSED
         )
         self._device, self._dtype = device, dtype
         self.name = name

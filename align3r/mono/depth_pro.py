@@ -10,7 +10,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from align3r.io.priors import Kind, PriorMap
-from align3r.mono.network import load_network
+from align3r.models.pretrained import load_pretrained
+from align3r.mono.network import UNUSED
 
 _CANONICAL_MIN, _CANONICAL_MAX = 1e-4, 1e4
 _FOV_MIN, _FOV_MAX = 1.0, 170.0
@@ -32,8 +33,8 @@ class DepthPro:
             WeightsError: The folder is damaged or holds another network.
             MissingExtraError: `transformers` cannot be imported as it is installed.
         """
-        self._network = load_network(
-            folder, "DepthProForDepthEstimation", device=device, dtype=dtype
+        self._network = load_pretrained(
+            folder, "DepthProForDepthEstimation", device=device, dtype=dtype, unused=UNUSED
         )
         self._device, self._dtype = device, dtype
         self.name = name

@@ -34,6 +34,8 @@ class Model:
     """The depth network it was trained with."""
     weights_bytes: int = 0
     """Size of its weights in memory, at the most."""
+    finds_flow: bool = False
+    """Whether it computes optical flow of its own."""
 
 
 def _geometric(options: Options) -> PairPredictor:
@@ -69,7 +71,7 @@ def _learned(name: str, *, prior: PriorName | None = None) -> Model:
 
 
 MODELS: dict[str, Model] = {
-    "geometric": Model(_geometric),
+    "geometric": Model(_geometric, finds_flow=True),
     "dust3r": _learned("dust3r"),
     "monst3r": _learned("monst3r"),
     "align3r-depthanything": _learned("align3r-depthanything", prior="depthanything-large"),
@@ -108,6 +110,29 @@ def choose_model(options: Options) -> ModelName:
         return "geometric"
     log.info("model: %s (there is a GPU, and its weights can be had)", _BEST)
     return _BEST
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that the model cannot obey, rather than to pass over them.
+
+    Args:
+        options: With the model chosen.
+
+    Raises:
+        UsageError: Two of them contradict each other.
+    """
+    model, motion = MODELS[options.model], options.motion
+    prior_of(options)
+    if model.finds_flow and motion.flow not in ("auto", "dis"):
+        raise UsageError(
+            f"{options.model} computes its own flow (DIS), and {motion.flow} is asked for",
+            hint="leave out --flow, or choose a learned model with --model",
+        )
+    if motion.refine != "none" and (options.camera.masks is not None or not motion.enabled):
+        raise UsageError(
+            f"{motion.refine} refines automatic masks, and there are none",
+            hint="leave out --masks sam2, or your own masks, or --motion.no-enabled",
+        )
 
 
 def prior_of(options: Options) -> PriorName | None:

@@ -85,6 +85,8 @@ def test_scale_maps_on_depth_maps_of_ones_own(tmp_path: Path, own_depth: Path) -
             ["--model", "align3r-depthpro", "--prior", "depthpro", "--prior-dir", "x"],
             "give either",
         ),
+        (["--flow", "raft"], "geometric computes its own flow"),
+        (["--masks", "sam2", "--motion.no-enabled"], "there are none"),
     ],
 )
 def test_contradictions_are_usage_errors(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from align3r.device import free_device_bytes, to_device, to_host
+from align3r.device import exact_convolutions, free_device_bytes, kept_heap, to_device, to_host
 from align3r.errors import UsageError
 from align3r.geometry.cameras import image_centre
 from align3r.models.pair_network import EnteredFrame, PairNetwork, PairOutput, Role
@@ -77,13 +77,14 @@ class NetworkPredictor:
         report = progress or (lambda stage, done, total: None)
         done = 0
         report("pairs", 0, len(edges))
-        for batch, output in self._outputs(frames, np.asarray(edges), mono):
-            rows = torch.tensor(batch.rows)
-            for role in _ROLES:
-                points[rows, role] = _half(output.points[role])
-                confidence[rows, role] = _half(output.confidence[role])
-            done += len(batch.rows)
-            report("pairs", done, len(edges))
+        with kept_heap(), exact_convolutions():
+            for batch, output in self._outputs(frames, np.asarray(edges), mono):
+                rows = torch.tensor(batch.rows)
+                for role in _ROLES:
+                    points[rows, role] = _half(output.points[role])
+                    confidence[rows, role] = _half(output.confidence[role])
+                done += len(batch.rows)
+                report("pairs", done, len(edges))
         return PairPredictions(
             np.asarray(edges, np.int64), points, confidence, image_centre(frames.size)
         )
