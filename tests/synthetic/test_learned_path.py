@@ -1,0 +1,86 @@
+"""What follows a pair network, with a network that knows the truth: fit, flow, motion, alignment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from align3r import pipeline, prediction
+from align3r.config import InputOptions, Options, OutputOptions
+from align3r.evaluate.score import score
+from align3r.evaluate.sequences import Truth, read_truth
+from align3r.geometry.cameras import image_centre, rays, resize_intrinsics
+from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+class Oracle:
+    """Answers pairs from the truth, each in a scale of its own and with a little smooth error."""
+
+    name = "oracle"
+
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+
+    def predict(
+        self,
+        frames: Frames,
+        edges: np.ndarray,
+        *,
+        known: KnownCameras,
+        mono: MonoDepth | None = None,
+        moving: np.ndarray | None = None,
+        progress: Progress | None = None,
+    ) -> PairPredictions:
+        rng = np.random.default_rng(0)
+        width, height = frames.size
+        points = np.empty((len(edges), 2, height, width, 3), np.float16)
+        for row, (i, j) in enumerate(edges.tolist()):
+            i_from_j = np.linalg.inv(self._pose(frames, i)) @ self._pose(frames, j)
+            scale = rng.uniform(0.5, 2.0)
+            points[row, 0] = scale * self._own(frames, i, rng)
+            seen = self._own(frames, j, rng)
+            points[row, 1] = scale * (seen @ i_from_j[:3, :3].T + i_from_j[:3, 3])
+        confidence = torch.full(points.shape[:-1], 3.0, dtype=torch.float16)
+        centre = image_centre(frames.size)
+        return PairPredictions(edges, torch.from_numpy(points), confidence, centre)
+
+    def _pose(self, frames: Frames, k: int) -> np.ndarray:
+        return np.asarray(self.truth.world_from_cam[frames.index[k]])
+
+    def _own(self, frames: Frames, k: int, rng: np.random.Generator) -> np.ndarray:
+        """(h, w, 3) points of a frame in its own camera, wrong by about 2 %."""
+        width, height = frames.size
+        number = int(frames.index[k])
+        depth = self.truth.depth(number).astype(np.float32)
+        step = self.truth.depth_stride * width / frames.source_size[0]
+        u, v = np.meshgrid(np.arange(width), np.arange(height))
+        at = [np.rint(axis / step).astype(np.float32) for axis in (u, v)]
+        depth = cv2.remap(depth, at[0], at[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        bump = cv2.resize(rng.normal(0, 0.02, (3, 4)).astype(np.float32), (width, height))
+        inner = resize_intrinsics(self.truth.intrinsics[number], frames.source_size, frames.size)
+        rays_of_frame = rays((height, width), inner[0, 0], image_centre(frames.size))
+        return np.asarray(depth * (1 + bump))[..., None] * rays_of_frame
+
+
+def test_the_pipeline_behind_a_network_that_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = read_truth(EXAMPLES / "clip_truth.npz")
+    monkeypatch.setattr(pipeline, "fetch_weights", lambda options: None)
+    monkeypatch.setattr(prediction, "make_predictor", lambda options: Oracle(truth))
+    options = Options(
+        model="dust3r",
+        device="cpu",
+        input=InputOptions(size=256, max_frames=12),
+        output=OutputOptions(html=False, pictures=False),
+    )
+    scene = pipeline.reconstruct(str(EXAMPLES / "clip.mp4"), options=options)
+    found = score(scene, truth)
+    assert found["ate_percent"] < 1
+    assert abs(found["focal_error_percent"]) < 1
+    assert found["abs_rel_static"] < 0.015 and found["abs_rel_moving"] < 0.015
+    assert found["mask_iou"] > 0.4
