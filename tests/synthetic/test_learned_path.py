@@ -1,4 +1,4 @@
-"""What follows a pair network, with a network that knows the truth: fit, flow, motion, alignment."""
+"""What follows a pair network, behind one that knows the truth: fit, flow, motion, alignment."""
 
 from __future__ import annotations
 
