@@ -134,6 +134,8 @@ class AlignOptions:
     """Solve for a depth map per frame, or for a scale map on a prior depth."""
     schedule: Literal["auto", "joint", "keyframes"] = "auto"
     """All pairs at once, or keyframes first, then each group against them (auto: long videos)."""
+    solver: Literal["adam", "gauss-newton"] = "adam"
+    """Adam on all unknowns, or Gauss-Newton with depth eliminated: the same objective."""
     steps: int = 300
     """Adam steps; 300 as in the paper's supplement."""
     learning_rate: float = 0.05

@@ -92,10 +92,15 @@ def adam(
         if tick:
             tick(step + 1)
     final = {name: value.detach() for name, value in values.items()}
-    return final, _final_losses(final, problem, fixed, recipe)
+    return final, final_losses(final, problem, fixed, recipe)
 
 
-def _final_losses(raw: Raw, problem: Problem, fixed: Fixed, recipe: Recipe) -> dict[str, float]:
+def final_losses(raw: Raw, problem: Problem, fixed: Fixed, recipe: Recipe) -> dict[str, float]:
+    """Every term and their weighted `total` at the end of a solve.
+
+    Raises:
+        SolveError: One is not finite.
+    """
     with torch.no_grad():
         state = decode(raw, fixed, geometry=recipe.geometry, prior=problem.prior)
         total, parts = objective(state, problem, recipe.weights)

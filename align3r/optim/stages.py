@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from align3r.config import AlignOptions
+from align3r.optim.gauss_newton import gauss_newton
 from align3r.optim.initial import initialise
 from align3r.optim.journal import Checkpoint, Journal
 from align3r.optim.residuals import Problem
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 # The start is within a degree, but Adam's first steps are as long as the rate: at 0.05 they throw
 # the cameras six degrees off, and 300 steps do not bring the weakly determined directions back.
 CAMERA_SHARE = 0.2
+
+SOLVERS = {"adam": adam, "gauss-newton": gauss_newton}
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
             for name, value in resume.items()
             if name.startswith("value/")
         }
-    final, losses = adam(
+    final, losses = SOLVERS[options.solver](
         raw,
         problem,
         fixed,

@@ -1,0 +1,206 @@
+"""The objective's terms to first order, view by view, as products of their columns.
+
+As in the fused terms, every observation enters through one 3x4 matrix and through the point of its
+pixel. Its columns are the twelve entries of that matrix, the log focal length of its own view, the
+residual itself and the depth of the pixel; small exact chain rules (`tangents`) then turn the
+twelve entries into the motion of the view and of the other node, a pair or another view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from align3r.optim.fused import FlowObservations, PointObservations
+
+COLUMNS = 15
+"""12 entries of the matrix, log focal length, residual, depth."""
+
+FLOW_CUT = 50.5
+"""Pixels; the flow term drops components that miss by more (their Huber loss is 50)."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """What an observation of each kind counts, and below which residual the norm is rounded."""
+
+    pair: float
+    """Weight of the term over its number of observations."""
+    flow: Tensor
+    """(2,) the same for forward and backward flows; zero where the term is off."""
+    smooth: float
+    quiet: float
+    """Length; the Euclidean norm is sqrt(|.|^2 + quiet^2)."""
+
+
+def pair_columns(
+    depth: Tensor, rays: Tensor, matrix: Tensor, points: Tensor, pull: Tensor, *, quiet: float
+) -> Tensor:
+    """Columns of the residuals d r - M X, times the root of their weight.
+
+    Args:
+        depth: (P,).
+        rays: (3, P) with z = 1.
+        matrix: (K, 3, 4) M.
+        points: (K, 4, P) homogeneous X.
+        pull: (K, P) weight of each norm.
+        quiet: Rounds the norm.
+
+    Returns:
+        (K, 15, 3, P).
+    """
+    miss = torch.baddbmm(depth * rays, matrix, points, alpha=-1)
+    root = (pull * (miss.square().sum(1) + quiet**2).rsqrt()).sqrt_()
+    heavy = points * -root[:, None]
+    columns = miss.new_zeros(len(miss), COLUMNS, *miss.shape[1:])
+    for row in range(3):
+        columns[:, 4 * row : 4 * row + 4, row] = heavy
+    columns[:, 12, :2] = -depth * rays[:2] * root[:, None]
+    columns[:, 13] = miss * root[:, None]
+    columns[:, 14] = rays * root[:, None]
+    return columns
+
+
+def flow_columns(
+    depth: Tensor, rays: Tensor, matrix: Tensor, target: Tensor, pull: Tensor
+) -> Tensor:
+    """Columns of the residuals pi(M (d r, 1)) - target, times the root of their weight.
+
+    Args:
+        depth: (P,).
+        rays: (3, P) with z = 1.
+        matrix: (K, 3, 4) projection into the target view.
+        target: (K, 2, P).
+        pull: (K, 1, P) weight of each Huber loss.
+
+    Returns:
+        (K, 15, 2, P); zero where the point is behind the camera or beyond the cut.
+    """
+    source = torch.cat([depth * rays, torch.ones_like(depth)[None]])
+    moved = matrix @ source
+    pixel, inverse, mask = _project(moved)
+    miss = torch.where(mask, pixel - target, 0.0)
+    mask = mask & (miss.abs() < FLOW_CUT)
+    root = (pull * mask * miss.abs().clamp(min=1.0).reciprocal()).sqrt_()
+    forward, sideways = root * inverse, -root * pixel * inverse
+    columns = miss.new_zeros(len(miss), COLUMNS, *miss.shape[1:])
+    for row in range(2):
+        columns[:, 4 * row : 4 * row + 4, row] = forward[:, row, None] * source
+        columns[:, 8:12, row] = sideways[:, row, None] * source
+    along = matrix[:, :, :3] @ rays
+    # ln f moves the point by -d (x, y, 0) = d (0, 0, 1) - d r.
+    slide = depth * (matrix[:, :, 2:3] - along)
+    columns[:, 12] = forward * slide[:, :2] + sideways * slide[:, 2:]
+    columns[:, 13] = miss * root
+    columns[:, 14] = forward * along[:, :2] + sideways * along[:, 2:]
+    return columns
+
+
+def _project(moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixel (K, 2, P), inverse depth and whether in front (K, 1, P); zeros behind."""
+    depth = moved[:, 2:] + 1e-6
+    front = depth > 1e-6
+    inverse = torch.where(front, depth, torch.inf).reciprocal()
+    return moved[:, :2] * inverse, inverse, front
+
+
+@dataclass(frozen=True)
+class Ray:
+    """What the observations of one view say about depths along its rays."""
+
+    along: Tensor
+    """(K, P) depth at which each prediction is closest to the ray."""
+    aside: Tensor
+    """(K, P) squared distance there, rounding included."""
+    pull: Tensor
+    """(K, P)."""
+    square: Tensor
+    """(P,) squared length of the ray with z = 1."""
+    slope: Tensor
+    """(L, 3, P) of the projected points by depth."""
+    offset: Tensor
+    """(L, 3, 1) projected points of depth zero."""
+    target: Tensor
+    """(L, 2, P)."""
+    flow_pull: Tensor
+    """(L, 1, P)."""
+
+    def loss(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(P,) loss of these depths, its gradient, and the curvature of the majoriser.
+
+        Components of flow beyond the cut count as much as at the cut, so that no depth gains by
+        leaving.
+        """
+        apart = depth - self.along
+        norm = (self.square * apart.square() + self.aside).sqrt()
+        bend = self.pull * self.square / norm
+        value = (self.pull * norm).sum(0)
+        gradient, curve = (bend * apart).sum(0), bend.sum(0)
+        if len(self.slope) == 0:
+            return value, gradient, curve
+        pixel, inverse, front = _project(self.slope * depth + self.offset)
+        miss = torch.where(front, pixel - self.target, FLOW_CUT)
+        size = miss.abs().clamp(max=FLOW_CUT)
+        near = size.clamp(max=1.0)
+        value = value + (self.flow_pull * near * (size - 0.5 * near)).sum((0, 1))
+        rate = (self.slope[:, :2] - pixel * self.slope[:, 2:]) * inverse
+        inside = self.flow_pull * (size < FLOW_CUT) / size.clamp(min=1.0)
+        gradient = gradient + (inside * rate * miss).sum((0, 1))
+        return value, gradient, curve + (inside * rate.square()).sum((0, 1))
+
+
+def ray_losses(
+    rays: Tensor,
+    seen: tuple[Tensor, Tensor, Tensor],
+    flow: tuple[Tensor, Tensor, Tensor],
+    *,
+    quiet: float,
+) -> Ray:
+    """Reduce the observations of one view to functions of the depth of each pixel.
+
+    Args:
+        rays: (3, P) with z = 1.
+        seen: Matrix (K, 3, 4), homogeneous points (K, 4, P) and weight (K, P) of predictions.
+        flow: Projection (L, 3, 4), target (L, 2, P) and weight (L, 1, P) of flows.
+        quiet: Rounds the norm.
+    """
+    matrix, points, pull = seen
+    square = rays.square().sum(0)
+    moved = matrix @ points
+    along = (moved * rays).sum(1) / square
+    aside = (moved - along[:, None] * rays).square().sum(1) + quiet**2
+    projection, target, flow_pull = flow
+    slope = projection[:, :, :3] @ rays
+    return Ray(along, aside, pull, square, slope, projection[:, :, 3:], target, flow_pull)
+
+
+def flow_counts(depths: Tensor, matrix: Tensor, rays: Tensor, data: FlowObservations) -> Tensor:
+    """(2,) components of forward and of backward flows that the flow term averages over.
+
+    Args:
+        depths: (N, P).
+        matrix: (S, 3, 4) projections.
+        rays: (N, 3, P).
+        data: The flows.
+    """
+    count = torch.zeros(2, dtype=torch.float64, device=depths.device)
+    for view, (start, middle, end) in enumerate(data.spans):
+        points = depths[view] * rays[view]
+        for way, here in enumerate((slice(start, middle), slice(middle, end))):
+            moved = matrix[here, :, :3] @ points + matrix[here, :, 3:]
+            pixel, _, front = _project(moved)
+            inside = front & ((pixel - data.target[here]).abs() < FLOW_CUT)
+            count[way] += (data.keep[here] * inside).sum(dtype=torch.float64)
+    return count
+
+
+def view_slices(
+    view: int, pairs: PointObservations, flow: FlowObservations | None
+) -> tuple[slice, slice]:
+    """Which predictions and which flows look at one view."""
+    here = slice(*pairs.spans[view])
+    if flow is None:
+        return here, slice(0, 0)
+    return here, slice(flow.spans[view][0], flow.spans[view][2])
