@@ -127,9 +127,12 @@ def measure(problem: Any, graph: str, options: AlignOptions) -> dict[str, Any]:
 def cases(pixels: int) -> list[tuple[str, int, str, AlignOptions]]:
     """Name, frames, graph and options of each run."""
     plain = AlignOptions(pixels=pixels)
+    newton = replace(plain, solver="gauss-newton")
     return [
         ("10 frames", 10, "complete", plain),
+        ("10 frames, Gauss-Newton", 10, "complete", newton),
         ("30 frames, groups, joint", 30, "groups", replace(plain, schedule="joint")),
+        ("30 frames, groups, Gauss-Newton", 30, "groups", replace(newton, schedule="joint")),
         ("30 frames, keyframes first", 30, "groups", replace(plain, schedule="keyframes")),
         ("30 frames, scale map", 30, "groups", replace(plain, geometry="scale")),
         ("30 frames, without flow", 30, "groups", replace(plain, flow_weight=0.0)),

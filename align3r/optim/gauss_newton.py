@@ -76,7 +76,7 @@ def gauss_newton(
             save({"step": np.array(recipe.steps), **found})
         if tick:
             tick(recipe.steps)
-    return raw, final_losses(raw, problem, fixed, recipe)
+    return raw, final_losses(raw, problem, fixed, recipe, hint="use --align.solver adam")
 
 
 def _minimise(

@@ -95,7 +95,14 @@ def adam(
     return final, final_losses(final, problem, fixed, recipe)
 
 
-def final_losses(raw: Raw, problem: Problem, fixed: Fixed, recipe: Recipe) -> dict[str, float]:
+def final_losses(
+    raw: Raw,
+    problem: Problem,
+    fixed: Fixed,
+    recipe: Recipe,
+    *,
+    hint: str = "lower --align.learning-rate",
+) -> dict[str, float]:
     """Every term and their weighted `total` at the end of a solve.
 
     Raises:
@@ -110,7 +117,7 @@ def final_losses(raw: Raw, problem: Problem, fixed: Fixed, recipe: Recipe) -> di
         raise SolveError(
             f"the alignment of {len(problem.centred)} frames is not finite after "
             f"{recipe.steps} steps ({named})",
-            hint="lower --align.learning-rate",
+            hint=hint,
         )
     return losses
 

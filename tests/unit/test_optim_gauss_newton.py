@@ -1,0 +1,265 @@
+"""The pieces of Gauss-Newton against slow twins: autograd, and the system with all depths in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from optim_problem import make_world
+from torch import Tensor
+from torch.testing import assert_close
+
+from align3r.errors import SolveError
+from align3r.optim.eliminate import best_depth, pull_of, reduced_blocks
+from align3r.optim.gauss_newton import gauss_newton
+from align3r.optim.linearise import Pull
+from align3r.optim.normal_equations import NormalEquations, freedom, normal_equations
+from align3r.optim.residuals import (
+    Problem,
+    cam_from_pair,
+    camera_points,
+    objective,
+    pixel_from_source,
+)
+from align3r.optim.sampling import (
+    choose_grid,
+    flow_observations,
+    point_observations,
+    sample_predictions,
+)
+from align3r.optim.solve import Recipe
+from align3r.optim.state import Fixed, State, encode, estimate_of
+from align3r.optim.tangents import move
+
+N, ASPECT, QUIET = 3, 1.2, 1e-3
+EDGES = [(0, 1), (1, 2), (2, 0), (0, 1)]  # a mirror, and one pair twice
+WEIGHTS = {"pair": 1.0, "flow": 0.01, "smooth": 0.02}
+
+
+@dataclass(frozen=True)
+class Case:
+    state: State
+    problem: Problem
+    fixed: Fixed
+    pull: Pull
+    log_unit: Tensor
+
+
+def case(known: str = "nothing", *, n_pixels: int = 20) -> Case:
+    """Everything in float64, away from the minimum."""
+    world = make_world(N, EDGES, size=(20, 16), noise=0.05, aspect=ASPECT)
+    grid = choose_grid(16, 20, n_pixels, np.random.default_rng(0))
+    samples = sample_predictions(world.predictions, grid, torch.device("cpu"))
+    centre = np.array(world.predictions.principal_point)
+    plain = torch.from_numpy((grid.pixels() - centre).T).expand(N, -1, -1)
+    centred = plain * torch.tensor([1.0, ASPECT])[:, None]
+    pairs = point_observations(samples, N)
+    flow = flow_observations(world.flows, plain, grid, None)
+    problem = Problem(
+        centred=centred,
+        aspect=ASPECT,
+        pairs=replace(pairs, points=pairs.points.double(), weight=pairs.weight.double()),
+        flow=replace(flow, target=flow.target.double(), keep=flow.keep.double()),
+        prior=torch.ones(N, len(grid.index), dtype=torch.float64),
+    )
+    rng = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        return 0.05 * torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+    pose = torch.from_numpy(world.world_from_cam)
+    depth = torch.from_numpy(world.depth.reshape(N, -1)[:, grid.index])
+    fixed = Fixed(
+        torch.full_like(pose, torch.nan),
+        torch.full((N,), torch.nan, dtype=torch.float64),
+        torch.full_like(depth, torch.nan),
+    )
+    if known in ("poses", "group"):
+        fixed.world_from_cam[:2] = pose[:2]
+        fixed.world_from_cam[:2, 0, 3] += 0.5
+    if known in ("focal", "group"):
+        fixed.focal[1:] = world.focal
+    if known == "group":
+        fixed.depth[0] = depth[0]
+    first = torch.tensor([edge[0] for edge in EDGES])
+    log_scale = noise(len(EDGES))
+    state = State(
+        depth=depth * (2 * noise(*depth.shape)).exp(),
+        rotation=pose[:, :3, :3],
+        translation=pose[:, :3, 3] + noise(N, 3),
+        focal=torch.full((N,), 0.95 * world.focal, dtype=torch.float64),
+        pair_scale=2 * (log_scale - log_scale.mean()).exp(),
+        pair_rotation=pose[first, :3, :3],
+        pair_translation=pose[first, :3, 3] / 2 + noise(len(EDGES), 3),
+    )
+    start = torch.cat([noise(7 * (N + len(EDGES))), torch.zeros(1)])
+    start[6::7] = 0  # keeps focal lengths and the product of the scales
+    state, log_unit = move(state, torch.tensor(0.1).double(), start, fixed)
+    pull = pull_of(state, problem, WEIGHTS, quiet=QUIET)
+    return Case(state, problem, fixed, pull, log_unit)
+
+
+def residuals(state: State, c: Case) -> Tensor:
+    """All residuals in one vector, each exactly as the objective has it, unweighted."""
+    points, problem = camera_points(state, c.problem), c.problem
+    data, flow = problem.pairs, problem.flow
+    assert flow is not None
+    miss = points[data.view] - cam_from_pair(state, data) @ data.points
+    ones = torch.ones_like(points[:, :1])
+    moved = pixel_from_source(state, problem, flow) @ torch.cat([points, ones], 1)[flow.source]
+    error = moved[:, :2] / (moved[:, 2:] + 1e-6) - flow.target
+    turn = state.rotation[:-1].mT @ state.rotation[1:] - torch.eye(3)
+    step = state.translation[1:] - state.translation[:-1]
+    return torch.cat([part.flatten() for part in (miss, error, turn, step)])
+
+
+def root_weights(c: Case) -> Tensor:
+    """Roots of the re-weighting of each residual, frozen at the state of the case."""
+    found, problem = residuals(c.state, c), c.problem
+    data, flow = problem.pairs, problem.flow
+    assert flow is not None
+    sizes = [3 * data.weight.numel(), flow.target.numel(), 9 * (N - 1), 3 * (N - 1)]
+    miss, error, turn, step = found.split(sizes)
+    norm = (miss.view(-1, 3, data.weight.shape[1]).square().sum(1) + QUIET**2).sqrt()
+    pair = (c.pull.pair * data.weight / norm)[:, None].expand(-1, 3, -1)
+    size = error.view_as(flow.target).abs()
+    huber = torch.where(size < 50.5, 1 / size.clamp(min=1.0), 0.0)
+    share = c.pull.flow[flow.backward_flow.long()]
+    projected = share[:, None, None] * flow.keep * huber
+    turned = c.pull.smooth / (turn.view(-1, 9).square().sum(1) + 1e-8).sqrt()
+    walked = c.pull.smooth / (step.view(-1, 3).square().sum(1) + QUIET**2).sqrt()
+    every = (pair, projected, turned[:, None].expand(-1, 9), walked[:, None].expand(-1, 3))
+    return torch.cat([part.flatten() for part in every]).sqrt()
+
+
+def jacobians(c: Case) -> tuple[Tensor, Tensor]:
+    """Derivatives of the residuals by all 7 N + 7 E + 1 unknowns (differences), and by depths."""
+    size, h = 7 * (N + len(EDGES)) + 1, 1e-5
+
+    def at(step: Tensor) -> Tensor:
+        state, unit = move(c.state, c.log_unit, step, c.fixed)
+        given = unit.exp() * c.fixed.world_from_cam[:, :3, 3]
+        place = torch.where(given.isnan(), state.translation, given)
+        return residuals(replace(state, translation=place), c)
+
+    columns = [(at(h * e) - at(-h * e)) / (2 * h) for e in torch.eye(size).double()]
+    by_depth = torch.autograd.functional.jacobian(
+        lambda depth: residuals(replace(c.state, depth=depth), c), c.state.depth
+    )
+    return torch.stack(columns, 1), torch.as_tensor(by_depth).flatten(1)
+
+
+def system(c: Case, *, shared: bool) -> NormalEquations:
+    free = freedom(c.state, c.fixed, shared_focal=shared)
+    return normal_equations(reduced_blocks(c.state, c.problem, c.fixed, c.pull), free)
+
+
+KNOWN = ["nothing", "poses", "focal", "group"]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("known", KNOWN)
+def test_the_reduced_system_is_the_full_one_without_depths(known: str, shared: bool) -> None:
+    """Hessian, gradient and damped step; every column of the Jacobian enters them."""
+    c = case(known)
+    by_node, by_depth = jacobians(c)
+    root = root_weights(c)
+    found = system(c, shared=shared)
+    basis = torch.from_numpy(found.free.basis.toarray())
+    # `move` itself makes known places follow the unit: no column of theirs may count twice.
+    columns = by_node @ _own(basis, c)
+    free = c.fixed.depth.flatten().isnan()
+    left, right = root[:, None] * columns, root[:, None] * by_depth[:, free]
+    miss = root * residuals(c.state, c)
+    inside = right.T @ right
+    hessian = left.T @ left - left.T @ right @ torch.linalg.solve(inside, right.T @ left)
+    gradient = left.T @ miss - left.T @ right @ torch.linalg.solve(inside, right.T @ miss)
+    reduced = torch.from_numpy(found.hessian.toarray())
+    scale = hessian.diagonal().sqrt().clamp(min=1e-12)
+    assert_close(
+        reduced / scale / scale[:, None], hessian / scale / scale[:, None], atol=1e-7, rtol=0
+    )
+    assert_close(torch.from_numpy(found.gradient), gradient, atol=1e-7, rtol=1e-6)
+    damping = 1e-2
+    whole = torch.cat([left, right], 1)
+    full = whole.T @ whole
+    n = len(hessian)
+    full[range(n), range(n)] += damping * hessian.diagonal()
+    slow = torch.linalg.solve(full, -whole.T @ miss)[:n]
+    step = found.step(damping)
+    assert step is not None
+    assert_close(step, basis @ slow, atol=1e-6, rtol=1e-5)
+
+
+def _own(basis: Tensor, c: Case) -> Tensor:
+    """The basis without the rows of known places, which `move` fills from the unit."""
+    known = c.fixed.world_from_cam[:, 0, 0].isfinite()
+    rows = torch.zeros(len(basis), dtype=torch.bool)
+    rows[: 7 * N] = known.repeat_interleave(7) & (torch.arange(7).repeat(N) < 6)
+    return torch.where(rows[:, None], 0.0, basis)
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_the_gradient_is_that_of_the_objective(known: str) -> None:
+    """At the best depths, by differences of the objective itself, norms not rounded."""
+    c = case(known)
+    pull = replace(c.pull, quiet=1e-9)
+    state = c.state
+    for _ in range(20):
+        state = replace(state, depth=best_depth(state, c.problem, c.fixed, pull))
+    c = replace(c, state=state, pull=pull_of(state, c.problem, WEIGHTS, quiet=1e-9))
+    found = system(c, shared=False)
+    count = found.free.basis.shape[1]
+    slopes, h = [], 1e-6
+    for e in torch.eye(count).double().numpy():
+        ends = []
+        for sign in (1, -1):
+            step = torch.from_numpy(found.free.basis @ (sign * h * e))
+            moved, _ = move(state, c.log_unit, step, c.fixed)
+            ends.append(float(objective(moved, c.problem, WEIGHTS)[0]))
+        slopes.append((ends[0] - ends[1]) / (2 * h))
+    np.testing.assert_allclose(found.gradient, slopes, atol=2e-4 * np.abs(slopes).max())
+
+
+def test_conjugate_gradients_give_the_dense_step() -> None:
+    found = system(case("group"), shared=True)
+    dense, sparse = found.step(1e-3), found.step(1e-3, dense_limit=0)
+    assert dense is not None and sparse is not None
+    assert_close(sparse, dense, atol=1e-6, rtol=1e-5)
+
+
+def test_what_is_pinned_does_not_move() -> None:
+    c = case()
+    step = system(c, shared=True).step(1e-3)
+    assert step is not None
+    assert not step[:6].any() and float(step[-1]) == 0
+    scales = step[:-1].view(-1, 7)[N:, 6]
+    assert float(scales.abs().max()) > 0 and abs(float(scales.sum())) < 1e-12
+    assert len(step[:-1].view(-1, 7)[:N, 6].unique()) == 1
+
+
+def test_best_depth_is_the_minimum_of_each_pixel() -> None:
+    c = case("group")
+    state = c.state
+    for _ in range(10):
+        state = replace(state, depth=best_depth(state, c.problem, c.fixed, c.pull))
+    assert torch.equal(state.depth[0], c.state.depth[0])  # it is known
+    least = float(objective(state, c.problem, WEIGHTS)[0])
+    for factor in (0.999, 1.001):
+        for pixel in range(0, state.depth.shape[1], 3):
+            depth = state.depth.clone()
+            depth[1, pixel] *= factor
+            other = objective(replace(state, depth=depth), c.problem, WEIGHTS)[0]
+            assert float(other) > least - 1e-6
+
+
+def test_values_that_are_not_finite_are_an_error() -> None:
+    c = case()
+    estimate = estimate_of(c.state, torch.tensor(1.0).double())
+    raw = encode(estimate, prior=c.problem.prior, shared_focal=True)
+    raw["log_map"] = torch.full_like(raw["log_map"], torch.nan)
+    recipe = Recipe(steps=300, rate=0.05, geometry="depth", camera_share=0.2, weights=WEIGHTS)
+    with pytest.raises(SolveError, match="not finite"):
+        gauss_newton(raw, c.problem, c.fixed, recipe)
