@@ -44,15 +44,19 @@ def pose_from_points(
     if len(points_in_a) < _LEAST_POINTS:
         return None
     cv2.setRNGSeed(0)
-    found, turn, shift, inlier = cv2.solvePnPRansac(
-        points_in_a,
-        pixels_in_b,
-        intrinsic_matrix(camera.focal, camera.centre),
-        None,
-        iterationsCount=100,
-        reprojectionError=max(2.0, 0.01 * max(camera.shape)),
-        flags=cv2.SOLVEPNP_SQPNP,
-    )
+    try:
+        found, turn, shift, inlier = cv2.solvePnPRansac(
+            points_in_a,
+            pixels_in_b,
+            intrinsic_matrix(camera.focal, camera.centre),
+            None,
+            iterationsCount=100,
+            reprojectionError=max(2.0, 0.01 * max(camera.shape)),
+            flags=cv2.SOLVEPNP_SQPNP,
+        )
+    except cv2.error:
+        # Degenerate points, such as all on one ray, end in an assertion of OpenCV's own.
+        return None
     if not found or inlier is None or len(inlier) < _LEAST_POINTS:
         return None
     return _rigid(cv2.Rodrigues(turn)[0], shift.ravel())

@@ -39,7 +39,7 @@ def published(path: Path) -> HubFile:
 def test_weights_are_downloaded_once_and_their_terms_are_said_before(
     tmp_path: Path, torch_home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="align3r")
     origin = save({"a": torch.ones(3)}, tmp_path)
     place = published(origin).find()
     assert place == torch_home / origin.name

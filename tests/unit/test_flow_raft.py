@@ -211,7 +211,7 @@ GPU = torch.device("meta")
 
 
 def test_auto_is_dis_without_a_gpu(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="align3r")
     assert isinstance(make_flow("auto", CPU), DisFlow)
     assert "flow: DIS" in caplog.text and "without a GPU" in caplog.text
 
@@ -222,7 +222,7 @@ def test_auto_on_a_gpu_takes_raft_only_if_it_is_all_there(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="align3r")
     origin = save(Echo().state_dict(), tmp_path)
 
     def chosen() -> str:

@@ -254,7 +254,9 @@ def test_a_batch_is_its_images(folders: dict[str, Path], name: str) -> None:
     together = network(images(3))
     for image, answer in zip(images(3), together, strict=True):
         (alone,) = network([image])
-        np.testing.assert_allclose(answer.values, alone.values, rtol=1e-4, atol=1e-5)
+        # Far away depth is the inverse of next to nothing, and mostly rounding.
+        found, wanted = (np.minimum(one.values, 50) for one in (answer, alone))
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
         assert answer.focal == pytest.approx(alone.focal)
 
 
@@ -322,7 +324,7 @@ def test_damaged_folders(copied: Path, caplog: pytest.LogCaptureFixture) -> None
     refused("is damaged: Error while deserializing")
     lacking = {key: value for key, value in tensors.items() if "conv1" not in key}
     replace(weights, lacking)
-    refused(r"2 weights of the network .* are missing, such as head\.conv1\.bias")
+    refused(r"the weights in .* 2 tensors, such as head\.conv1\.bias, are missing")
     reshaped = tensors | {"head.conv1.bias": torch.zeros(77)}
     replace(weights, reshaped)
     refused("is damaged")
@@ -331,7 +333,7 @@ def test_damaged_folders(copied: Path, caplog: pytest.LogCaptureFixture) -> None
     replace(weights, tensors | {"spare": torch.zeros(2)})
     with caplog.at_level(logging.WARNING):
         load(copied)
-    assert "1 weights in" in caplog.text
+    assert "spare is of no use" in caplog.text
     config.write_text(said[:40])
     refused(r"no network with a config\.json")
     config.write_text(json.dumps({"layers": 3}))

@@ -251,3 +251,19 @@ def test_neighbours_in_time_are_looked_up_in_either_order_of_a_pair(
     np.testing.assert_array_equal(behind[2], w.flows.forward[1].astype(np.float16))
     for nowhere in (ahead[2], ahead[3], behind[0], behind[3]):
         assert np.isnan(nowhere).all()
+
+
+@pytest.mark.parametrize("kind", ["zero", "one point", "one ray", "a line", "noise"])
+def test_degenerate_points_have_no_pose_and_raise_nothing(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    m = 400
+    points = {
+        "zero": np.zeros((m, 3)),
+        "one point": np.tile([0.1, -0.2, 2.0], (m, 1)),
+        "one ray": rng.uniform(0, 3, (m, 1)) * np.array([0.0, 0.0, 1.0]),
+        "a line": rng.uniform(0, 3, (m, 1)) * np.array([1.0, 2.0, 3.0]) + 1,
+        "noise": rng.normal(size=(m, 3)) * 1e4,
+    }[kind]
+    pixels = rng.uniform(0, 72, (m, 2))
+    pose = pose_from_points(points, pixels, CAMERA)
+    assert pose is None or np.isfinite(pose).all()

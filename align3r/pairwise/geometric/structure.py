@@ -269,15 +269,19 @@ class _Grower:
             ]
         )
         cv2.setRNGSeed(0)
-        ok, turn, shift, inlier = cv2.solvePnPRansac(
-            points,
-            obs.pixel[rows],
-            k,
-            None,
-            reprojectionError=4.0,
-            iterationsCount=500,
-            flags=cv2.SOLVEPNP_SQPNP,
-        )
+        try:
+            ok, turn, shift, inlier = cv2.solvePnPRansac(
+                points,
+                obs.pixel[rows],
+                k,
+                None,
+                reprojectionError=4.0,
+                iterationsCount=500,
+                flags=cv2.SOLVEPNP_SQPNP,
+            )
+        except cv2.error:
+            # Degenerate points end in an assertion of OpenCV's own.
+            return None
         if not ok or inlier is None or len(inlier) < _LEAST_POINTS:
             return None
         pose = np.eye(4)
