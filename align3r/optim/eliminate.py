@@ -11,9 +11,9 @@ from align3r.optim.fused import FlowObservations
 from align3r.optim.linearise import (
     Pull,
     Ray,
-    flow_columns,
     flow_counts,
-    pair_columns,
+    flow_products,
+    pair_products,
     ray_losses,
     view_slices,
 )
@@ -135,7 +135,7 @@ def _view_products(
         depth, rays = state.depth[view, px], found.rays[view, :, px]
         weight = pull.pair * data.weight[seen, px]
         both = [
-            pair_columns(
+            pair_products(
                 depth,
                 rays,
                 found.pairs[seen],
@@ -147,11 +147,9 @@ def _view_products(
         if flow is not None:
             force = _flow_pull(flow, flown, pull)[..., px]
             target = flow.target[flown, :, px]
-            both.append(flow_columns(depth, rays, found.flow[flown], target, force))
-        flat = [columns.flatten(2) for columns in both]
-        products += torch.cat([columns @ columns.mT for columns in flat]).to(products)
-        across = torch.cat([(columns * columns[:, -1:]).sum(2) for columns in both])
-        across = own_from @ across
+            both.append(flow_products(depth, rays, found.flow[flown], target, force))
+        products += torch.cat([summed for summed, _ in both]).to(products)
+        across = own_from @ torch.cat([with_depth for _, with_depth in both])
         unit_depth = torch.where(fixed.depth[view, px].isnan(), 0.0, depth)
         bent = across[:, BLOCK].sum(0)
         free = (bent > 0) & (unit_depth == 0)

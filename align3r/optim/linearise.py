@@ -35,10 +35,12 @@ class Pull:
     """Length; the Euclidean norm is sqrt(|.|^2 + quiet^2)."""
 
 
-def pair_columns(
+def pair_products(
     depth: Tensor, rays: Tensor, matrix: Tensor, points: Tensor, pull: Tensor, *, quiet: float
-) -> Tensor:
-    """Columns of the residuals d r - M X, times the root of their weight.
+) -> tuple[Tensor, Tensor]:
+    """Weighted products of the columns of the residuals d r - M X.
+
+    Each row of M meets its own component of the residual only, so moments of X are enough.
 
     Args:
         depth: (P,).
@@ -49,24 +51,36 @@ def pair_columns(
         quiet: Rounds the norm.
 
     Returns:
-        (K, 15, 3, P).
+        (K, 15, 15) summed over the pixels, without the row and column of the depth, and
+        (K, 15, P) with the depth.
     """
     miss = torch.baddbmm(depth * rays, matrix, points, alpha=-1)
-    root = (pull * (miss.square().sum(1) + quiet**2).rsqrt()).sqrt_()
-    heavy = points * -root[:, None]
-    columns = miss.new_zeros(len(miss), COLUMNS, *miss.shape[1:])
+    pull = pull * (miss.square().sum(1) + quiet**2).rsqrt()
+    heavy = points * pull[:, None]
+    moment = heavy @ points.mT
+    slide = -depth * rays * rays.new_tensor([1.0, 1.0, 0.0])[:, None]
+    columns = torch.cat([slide.expand_as(miss), miss], dim=1)
+    mixed = (columns @ heavy.mT).neg_().view(-1, 2, 12)
+    square = columns.view(len(miss), 2, -1)
+    products = miss.new_zeros(len(miss), COLUMNS, COLUMNS)
     for row in range(3):
-        columns[:, 4 * row : 4 * row + 4, row] = heavy
-    columns[:, 12, :2] = -depth * rays[:2] * root[:, None]
-    columns[:, 13] = miss * root[:, None]
-    columns[:, 14] = rays * root[:, None]
-    return columns
+        part = slice(4 * row, 4 * row + 4)
+        products[:, part, part] = moment
+    products[:, 12:14, :12], products[:, :12, 12:14] = mixed, mixed.mT
+    drawn = (columns * pull[:, None]).view(len(miss), 2, -1)
+    products[:, 12:14, 12:14] = drawn @ square.mT
+    along = miss.new_empty(len(miss), COLUMNS, miss.shape[2])
+    torch.mul(heavy[:, None], -rays[:, None], out=along[:, :12].unflatten(1, (3, 4)))
+    along[:, 12] = pull * (slide * rays).sum(0)
+    along[:, 13] = pull * (miss * rays).sum(1)
+    along[:, 14] = pull * rays.square().sum(0)
+    return products, along
 
 
-def flow_columns(
+def flow_products(
     depth: Tensor, rays: Tensor, matrix: Tensor, target: Tensor, pull: Tensor
-) -> Tensor:
-    """Columns of the residuals pi(M (d r, 1)) - target, times the root of their weight.
+) -> tuple[Tensor, Tensor]:
+    """Weighted products of the columns of the residuals pi(M (d r, 1)) - target.
 
     Args:
         depth: (P,).
@@ -76,7 +90,7 @@ def flow_columns(
         pull: (K, 1, P) weight of each Huber loss.
 
     Returns:
-        (K, 15, 2, P); zero where the point is behind the camera or beyond the cut.
+        As `pair_products`; zero where the point is behind the camera or beyond the cut.
     """
     source = torch.cat([depth * rays, torch.ones_like(depth)[None]])
     moved = matrix @ source
@@ -95,7 +109,8 @@ def flow_columns(
     columns[:, 12] = forward * slide[:, :2] + sideways * slide[:, 2:]
     columns[:, 13] = miss * root
     columns[:, 14] = forward * along[:, :2] + sideways * along[:, 2:]
-    return columns
+    flat = columns.flatten(2)
+    return flat @ flat.mT, (columns * columns[:, -1:]).sum(2)
 
 
 def _project(moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
