@@ -69,7 +69,8 @@ class NetworkOptions:
     """How a learned pair predictor runs."""
 
     weights: str | None = None
-    """Weights to take instead of the published ones: a file, a folder, or repo@revision."""
+    """Weights to take instead of the published ones: a .safetensors or .pth file, a folder with
+    config.json and model.safetensors, or owner/repo@revision."""
     precision: PrecisionName = "auto"
     """Number format; auto: bf16 for pairs where the machine has it, else and for depth fp32."""
     batch: int = 0
@@ -87,7 +88,7 @@ class PriorOptions:
     model: PriorName = "auto"
     """Depth network; auto: the one that the pair network was trained with, if any."""
     weights: str | None = None
-    """Weights to take instead of the published ones: a folder, or repo@revision."""
+    """Weights to take instead of the published ones: a folder, or owner/repo@revision."""
     dir: str | None = None
     """Folder of your own depth maps, one a frame: exr, npz, npy or 16-bit png."""
     kind: Literal["depth", "disparity"] = "depth"
@@ -123,7 +124,7 @@ class MotionOptions:
     flow: FlowName = "auto"
     """Optical flow for learned models; auto: RAFT on a GPU if its weights are there, else DIS."""
     refine: Literal["none", "sam2"] = "none"
-    """Let SAM 2 follow the outlines of the automatic masks."""
+    """Let SAM 2 follow the outlines of the automatic masks; the same as --masks sam2."""
 
 
 @dataclass(frozen=True, kw_only=True)

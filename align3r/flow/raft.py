@@ -154,7 +154,8 @@ def _optical_flow_models() -> Any:
     except (ImportError, RuntimeError, OSError) as error:
         if isinstance(error, ModuleNotFoundError) and str(error.name).startswith("torchvision"):
             raise MissingExtraError(
-                "RAFT needs torchvision, which is not installed", hint="pip install 'align3r[raft]'"
+                "RAFT needs torchvision, which is not installed",
+                hint="install torchvision, which is the extra align3r[raft]",
             ) from error
         # A torchvision that was built for another torch fails in one of these ways.
         reason = str(error).partition("\n")[0]

@@ -24,7 +24,7 @@ from align3r.models.constructor import parse_constructor
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
 PICKLED = (".pth", ".pt", ".ckpt", ".bin")
-HINT = "delete it and fetch it again, or name other weights"
+HINT = "fetch it again, or name other weights: a .safetensors or .pth file, or a folder of the hub"
 
 _ZIP = b"PK\x03\x04"
 
@@ -164,7 +164,11 @@ def _read_pickled(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except pickle.UnpicklingError as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if foreign is None:
-            raise WeightsError(f"{path} is damaged or no checkpoint", hint=HINT) from error
+            raise WeightsError(
+                f"{path} is damaged, or nothing that torch.save wrote "
+                f"({path.stat().st_size} bytes)",
+                hint=HINT,
+            ) from error
         raise WeightsError(
             f"{path} asks for {foreign[1]} when it is opened, and such files are not read",
             hint="only tensors and plain values are loaded; take the weights as .safetensors",
@@ -172,8 +176,10 @@ def _read_pickled(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except OSError:
         raise
     except Exception as error:  # damaged bytes reach deep into the reader, and raise anything
-        reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise WeightsError(f"{path} is damaged: {reason}", hint=HINT) from error
+        raise WeightsError(
+            f"{path} is damaged, or nothing that torch.save wrote ({path.stat().st_size} bytes)",
+            hint=HINT,
+        ) from error
     return _config_and_state(loaded, path)
 
 

@@ -106,11 +106,13 @@ def resolve(spec: str) -> Path | Remote:
     return Remote(repo=repo, revision=revision, name=spec, published=published)
 
 
-_OWN_FILES = {
-    "pair": ", or name a file or folder with --weights",
-    "depth": ", or name a folder with --prior.weights",
-    "unknown": ", or name a file or folder",
+_OTHERWISE = {
+    "pair": "name a file or folder with --weights, or use --model geometric, which needs none",
+    "depth": "name a folder with --prior.weights, or your own depth maps with --prior-dir",
+    "masks": "leave out --masks sam2",
+    "unknown": "name a file or folder",
 }
+"""What else there is to do, by the kind of the weights."""
 
 
 def _unknown(spec: str) -> WeightsError:
@@ -124,7 +126,7 @@ def _unknown(spec: str) -> WeightsError:
 def _ways(source: Remote) -> str:
     """How else the weights could get here."""
     kind = source.published.kind if source.published else "unknown"
-    here = (
-        f"run `align3r models download {source.name}` where there is a network (and copy the cache)"
+    return (
+        f"run `align3r models download {source.name}` where there is a network and copy "
+        f"{hub.cache_folder()} from there, or {_OTHERWISE[kind]}"
     )
-    return here + _OWN_FILES.get(kind, "")

@@ -255,15 +255,17 @@ def test_neighbours_in_time_are_looked_up_in_either_order_of_a_pair(
 
 @pytest.mark.parametrize("kind", ["zero", "one point", "one ray", "a line", "noise"])
 def test_degenerate_points_have_no_pose_and_raise_nothing(kind: str) -> None:
+    """Seen just where they are, which OpenCV's solver answers with assertions of its own."""
     rng = np.random.default_rng(0)
     m = 400
     points = {
         "zero": np.zeros((m, 3)),
         "one point": np.tile([0.1, -0.2, 2.0], (m, 1)),
-        "one ray": rng.uniform(0, 3, (m, 1)) * np.array([0.0, 0.0, 1.0]),
-        "a line": rng.uniform(0, 3, (m, 1)) * np.array([1.0, 2.0, 3.0]) + 1,
+        "one ray": rng.uniform(1, 3, (m, 1)) * np.array([0.1, 0.0, 1.0]),
+        "a line": rng.uniform(-1, 1, (m, 1)) * np.array([1.0, 0.0, 0.0]) + [0, 0, 2],
         "noise": rng.normal(size=(m, 3)) * 1e4,
     }[kind]
-    pixels = rng.uniform(0, 72, (m, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pixels = np.nan_to_num(FOCAL * points[:, :2] / points[:, 2:]) + CENTRE
     pose = pose_from_points(points, pixels, CAMERA)
     assert pose is None or np.isfinite(pose).all()
