@@ -107,7 +107,7 @@ def test_killed_while_aligning(
             ticks.append(step)
         show(self, stage, step, total)
 
-    monkeypatch.setattr(pipeline, "_predict", never)
+    monkeypatch.setattr(pipeline, "see_pairs", never)
     monkeypatch.setattr(Bars, "__call__", watch)
     assert main(command(out)) == 0
     assert ticks[0] == done + 1 and ticks[-1] == STEPS
