@@ -23,7 +23,13 @@ from align3r.optim import align
 from align3r.optim.prior import best_pair_prior, single_view
 from align3r.pairing import keyframe_indices
 from align3r.pairing.memory import GB, MemoryPlan, encoded_bytes, plan_memory, require_room
-from align3r.pairwise.registry import MODELS, check_options, choose_model
+from align3r.pairwise.registry import (
+    MODELS,
+    check_options,
+    choose_model,
+    missing_weights,
+    weights_bytes,
+)
 from align3r.prediction import fetch_weights, see_depth, see_pairs, wants_depth
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
@@ -110,10 +116,15 @@ class Plan:
 
     memory: MemoryPlan
     free_bytes: int
+    missing_weights: tuple[str, ...]
+    """What would be downloaded first."""
 
     def describe(self) -> str:
-        """One line for people."""
-        return f"{self.memory.describe()}; {self.free_bytes / 1e9:.1f} GB are free"
+        """One line for people, and another if something is to be downloaded."""
+        words = f"{self.memory.describe()}; {self.free_bytes / 1e9:.1f} GB are free"
+        if self.missing_weights:
+            words += f"\nto be downloaded first: {', '.join(self.missing_weights)}"
+        return words
 
 
 def plan(source: Source, options: Options) -> Plan:
@@ -122,13 +133,14 @@ def plan(source: Source, options: Options) -> Plan:
     Raises:
         InputError: The input cannot be read.
         NoRoomError: The plan does not fit the memory.
+        WeightsError: There are no such weights.
     """
     options = _resolved(options, {})
     given = read_given(source, options, fit=MODELS[options.model].fit, report=as_report(False))
     memory = _memory(given, options)
     free = free_memory_bytes()
     require_room(memory, free)
-    return Plan(memory, free)
+    return Plan(memory, free, tuple(missing_weights(options)))
 
 
 def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
@@ -144,7 +156,7 @@ def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
 
 
 def _memory(given: Given, options: Options) -> MemoryPlan:
-    frames, network = given.frames, MODELS[options.model].weights_bytes
+    frames, network = given.frames, weights_bytes(options)
     if network:
         encoded = len(frames) * encoded_bytes(frames.size)
         network += min(int(options.network.cache_gb * GB), encoded)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -14,7 +15,7 @@ from align3r.device import resolve_device, resolve_precision
 from align3r.errors import UsageError
 from align3r.io.fitting import FitName
 from align3r.models.loading import load_pair_network
-from align3r.models.weights import is_available, locate
+from align3r.models.weights import is_available, is_cached, locate, resolve
 from align3r.pairwise.geometric.predictor import GeometricPredictor
 from align3r.pairwise.network.predictor import NetworkPredictor, RunOptions
 from align3r.pairwise.predictor import PairPredictor
@@ -175,6 +176,29 @@ def needed_weights(options: Options) -> list[str]:
     if options.motion.enabled and options.motion.refine == "sam2":
         needed.append("sam2")
     return needed
+
+
+def missing_weights(options: Options) -> list[str]:
+    """Those of `needed_weights` that would have to be downloaded.
+
+    Raises:
+        WeightsError: What is named is neither here nor anywhere.
+    """
+    return [spec for spec in needed_weights(options) if not _is_here(spec)]
+
+
+def _is_here(spec: str) -> bool:
+    resolve(spec)
+    return is_cached(spec)
+
+
+def weights_bytes(options: Options) -> int:
+    """Memory for the weights of the pair predictor: of those given, or of the published ones."""
+    given = options.network.weights
+    if given is None or not Path(given).exists():
+        return MODELS[options.model].weights_bytes
+    files = [Path(given)] if Path(given).is_file() else Path(given).glob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def make_predictor(options: Options) -> PairPredictor:

@@ -133,3 +133,18 @@ def test_auto_takes_the_embedded_model_and_says_why(
     with caplog.at_level("INFO", logger="align3r"):
         assert main(words) == 0
     assert "model: geometric" in caplog.text and "no GPU" in caplog.text
+
+
+def test_a_dry_run_looks_for_the_weights(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["reconstruct", CLIP, "-o", str(tmp_path / "out"), *SMALL, "--dry-run"]
+    assert main([*words, "--model", "dust3r", "--weights", str(tmp_path / "nothere.pth")]) == 6
+    assert "nothere.pth" in capsys.readouterr().err
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    assert main([*words, "--model", "align3r-depthpro"]) == 0
+    assert "downloaded first: align3r-depthpro, depthpro" in capsys.readouterr().out
+    weights = str(hub_folder("dust3r_dpt", tmp_path / "weights"))
+    assert main([*words, "--model", "dust3r", "--weights", weights]) == 0
+    told = capsys.readouterr().out
+    assert "downloaded" not in told and "network 0.0" in told
