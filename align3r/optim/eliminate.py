@@ -38,7 +38,7 @@ class Matrices:
     pairs: Tensor
     """(S, 3, 4)."""
     flow: Tensor
-    """(S', 3, 4) projections; none where there is no flow."""
+    """(S', 3, 4) projections; S' is 0 where there is no flow."""
 
 
 def matrices_of(state: State, problem: Problem) -> Matrices:
@@ -126,8 +126,7 @@ def _view_products(
     seen, flown = view_slices(view, problem.pairs, problem.flow)
     data, flow = problem.pairs, problem.flow
     own_from = chain.to(found.rays)
-    products = torch.zeros(len(chain), chain.shape[2], chain.shape[2], device=chain.device)
-    products = products.to(chain)
+    products = chain.new_zeros(len(chain), chain.shape[2], chain.shape[2])
     size = NODE * (1 + len(chain)) + 2
     schur = products.new_zeros(size, size)
     for start in range(0, problem.centred.shape[-1], CHUNK):
@@ -182,11 +181,9 @@ def best_depth(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> Tens
         seen, flown = view_slices(view, problem.pairs, problem.flow)
         rays, data, flow = found.rays[view], problem.pairs, problem.flow
         predicted = (found.pairs[seen], data.points[seen], pull.pair * data.weight[seen])
-        moved = (found.flow, rays.new_zeros(0, 2, 1), rays.new_zeros(0, 1, 1))
+        moved = None
         if flow is not None and float(pull.flow.sum()) > 0:
             moved = (found.flow[flown], flow.target[flown], _flow_pull(flow, flown, pull))
-        else:
-            moved = (found.flow[:0], *moved[1:])
         ray = ray_losses(rays, predicted, moved, quiet=pull.quiet)
         depths.append(_descend(ray, state.depth[view]))
     return torch.where(fixed.depth.isnan(), torch.stack(depths), state.depth)

@@ -122,6 +122,34 @@ def _project(moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """Where flows see the points along the rays of one view."""
+
+    slope: Tensor
+    """(L, 3, P) of the projected points by depth."""
+    offset: Tensor
+    """(L, 3, 1) projected points of depth zero."""
+    target: Tensor
+    """(L, 2, P)."""
+    pull: Tensor
+    """(L, 1, P)."""
+
+    def loss(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(P,) loss of these depths, its gradient, and its Gauss-Newton curvature.
+
+        Components beyond the cut count as much as at the cut, so that no depth gains by leaving.
+        """
+        pixel, inverse, front = _project(self.slope * depth + self.offset)
+        miss = torch.where(front, pixel - self.target, FLOW_CUT)
+        size = miss.abs().clamp(max=FLOW_CUT)
+        near = size.clamp(max=1.0)
+        value = (self.pull * near * (size - 0.5 * near)).sum((0, 1))
+        rate = (self.slope[:, :2] - pixel * self.slope[:, 2:]) * inverse
+        inside = self.pull * (size < FLOW_CUT) / size.clamp(min=1.0)
+        return value, (inside * rate * miss).sum((0, 1)), (inside * rate.square()).sum((0, 1))
+
+
+@dataclass(frozen=True)
 class Ray:
     """What the observations of one view say about depths along its rays."""
 
@@ -133,43 +161,26 @@ class Ray:
     """(K, P)."""
     square: Tensor
     """(P,) squared length of the ray with z = 1."""
-    slope: Tensor
-    """(L, 3, P) of the projected points by depth."""
-    offset: Tensor
-    """(L, 3, 1) projected points of depth zero."""
-    target: Tensor
-    """(L, 2, P)."""
-    flow_pull: Tensor
-    """(L, 1, P)."""
+    sight: Sight | None = None
+    """None where there is no flow, or no use for it."""
 
     def loss(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(P,) loss of these depths, its gradient, and the curvature of the majoriser.
-
-        Components of flow beyond the cut count as much as at the cut, so that no depth gains by
-        leaving.
-        """
+        """(P,) loss of these depths, its gradient, and the curvature of the majoriser."""
         apart = depth - self.along
         norm = (self.square * apart.square() + self.aside).sqrt()
         bend = self.pull * self.square / norm
         value = (self.pull * norm).sum(0)
         gradient, curve = (bend * apart).sum(0), bend.sum(0)
-        if len(self.slope) == 0:
+        if self.sight is None:
             return value, gradient, curve
-        pixel, inverse, front = _project(self.slope * depth + self.offset)
-        miss = torch.where(front, pixel - self.target, FLOW_CUT)
-        size = miss.abs().clamp(max=FLOW_CUT)
-        near = size.clamp(max=1.0)
-        value = value + (self.flow_pull * near * (size - 0.5 * near)).sum((0, 1))
-        rate = (self.slope[:, :2] - pixel * self.slope[:, 2:]) * inverse
-        inside = self.flow_pull * (size < FLOW_CUT) / size.clamp(min=1.0)
-        gradient = gradient + (inside * rate * miss).sum((0, 1))
-        return value, gradient, curve + (inside * rate.square()).sum((0, 1))
+        more = self.sight.loss(depth)
+        return value + more[0], gradient + more[1], curve + more[2]
 
 
 def ray_losses(
     rays: Tensor,
     seen: tuple[Tensor, Tensor, Tensor],
-    flow: tuple[Tensor, Tensor, Tensor],
+    flow: tuple[Tensor, Tensor, Tensor] | None,
     *,
     quiet: float,
 ) -> Ray:
@@ -178,7 +189,7 @@ def ray_losses(
     Args:
         rays: (3, P) with z = 1.
         seen: Matrix (K, 3, 4), homogeneous points (K, 4, P) and weight (K, P) of predictions.
-        flow: Projection (L, 3, 4), target (L, 2, P) and weight (L, 1, P) of flows.
+        flow: Projection (L, 3, 4), target (L, 2, P) and weight (L, 1, P) of flows, if any.
         quiet: Rounds the norm.
     """
     matrix, points, pull = seen
@@ -186,9 +197,11 @@ def ray_losses(
     moved = matrix @ points
     along = (moved * rays).sum(1) / square
     aside = (moved - along[:, None] * rays).square().sum(1) + quiet**2
+    if flow is None:
+        return Ray(along, aside, pull, square)
     projection, target, flow_pull = flow
-    slope = projection[:, :, :3] @ rays
-    return Ray(along, aside, pull, square, slope, projection[:, :, 3:], target, flow_pull)
+    sight = Sight(projection[:, :, :3] @ rays, projection[:, :, 3:], target, flow_pull)
+    return Ray(along, aside, pull, square, sight)
 
 
 def flow_counts(depths: Tensor, matrix: Tensor, rays: Tensor, data: FlowObservations) -> Tensor:
