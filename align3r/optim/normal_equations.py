@@ -102,10 +102,19 @@ def _conjugate_gradients(matrix: Any, right: np.ndarray, node: np.ndarray) -> np
     blocks = sparse.csc_matrix(
         (entries.data[same], (entries.row[same], entries.col[same])), shape=matrix.shape
     )
-    factor = scipy.sparse.linalg.splu(blocks)
-    inverse = scipy.sparse.linalg.LinearOperator(matrix.shape, factor.solve)
-    found, _ = scipy.sparse.linalg.cg(matrix, right, rtol=CG_TOLERANCE, maxiter=CG_STEPS, M=inverse)
-    return np.asarray(found)
+    inverse = scipy.sparse.linalg.splu(blocks)
+    found, miss = np.zeros_like(right), right
+    way = eased = inverse.solve(miss)
+    for _ in range(CG_STEPS):
+        if np.linalg.norm(miss) <= CG_TOLERANCE * np.linalg.norm(right):
+            break
+        bent = matrix @ way
+        height = miss @ eased
+        length = height / (way @ bent)
+        found, miss = found + length * way, miss - length * bent
+        eased = inverse.solve(miss)
+        way = eased + (miss @ eased) / height * way
+    return found
 
 
 def normal_equations(blocks: Blocks, free: Freedom) -> NormalEquations:
