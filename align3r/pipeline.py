@@ -16,6 +16,7 @@ from align3r.errors import UsageError
 from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
 from align3r.given import Given, read_given
 from align3r.io.cache import StageCache, cache_folder, fingerprint
+from align3r.io.lock import one_run_at_a_time
 from align3r.io.maps import ArrayMaps
 from align3r.io.sources import Source
 from align3r.io.whole import check_output
@@ -62,17 +63,27 @@ def reconstruct(
         N frames in, N cameras, depth, confidence and motion maps out, at the source size.
 
     Raises:
-        UsageError: Options that contradict each other, or a result that is there already.
+        UsageError: Options that contradict each other, a result that is there already, or another
+            run that is writing it.
         InputError: The input cannot be read, or the output not written.
         NoRoomError: The plan does not fit the memory.
         WeightsError: Weights of a model that was asked for by name are not to be had.
         SolveError: The video says nothing, or the solution is not finite.
     """
     options = _resolved(options, overrides)
-    report, watch = as_report(progress), Stopwatch()
-    if out is not None:
-        check_output(Path(out), options.output.overwrite)
-    model = MODELS[options.model]
+    report = as_report(progress)
+    if out is None:
+        return _reconstruct(source, None, options, report)
+    out = Path(out)
+    check_output(out, options.output.overwrite)
+    with one_run_at_a_time(out):
+        return _reconstruct(source, out, options, report)
+
+
+def _reconstruct(
+    source: Source, out: Path | None, options: Options, report: Report
+) -> Reconstruction:
+    model, watch = MODELS[options.model], Stopwatch()
     with watch.stage("read"):
         given = read_given(source, options, fit=model.fit, report=report)
     memory = _memory(given, options)
@@ -104,7 +115,7 @@ def reconstruct(
     }
     scene = _as_reconstruction(solution, given, predictions, info)
     if out is not None:
-        _save(scene, Path(out), options, watch, report)
+        _save(scene, out, options, watch, report)
     if cache is not None:
         cache.clear()
     return scene

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from align3r.cli.arguments import SHORT_HELP
 from align3r.cli.reconstruct import Solve, one_or_many, parse_solve, result_folder
 from align3r.cli.terminal import Bars, start_log, table
 from align3r.config import Options
-from align3r.errors import UsageError
+from align3r.errors import InputError, UsageError
+from align3r.io.lock import one_run_at_a_time
 
 if TYPE_CHECKING:
+    from align3r.evaluate.sequences import Truth
     from align3r.reconstruction import Reconstruction
 
 Geometry = Literal["depth", "scale"]
@@ -53,26 +56,37 @@ def run(words: Sequence[str]) -> int:
     source, out = one_or_many(args.source), result_folder(args.source, args.out, "compare")
     overwrite = args.options.output.overwrite
     check_place(out, overwrite=overwrite)
-    truth = None
-    if args.truth is not None:
-        from align3r.evaluate.sequences import read_truth
-
-        truth = read_truth(Path(args.truth))
+    truth = None if args.truth is None else _truth(Path(args.truth))
     work = out.with_name(f".{out.name}.compare")
-    runs = {
-        geometry: reconstruct_once(
-            source, work / geometry, variant(args.options, geometry), quiet=args.quiet
-        )
-        for geometry in GEOMETRIES
-    }
-    report = make_report(runs, source=source, truth=truth)
-    with replacing(out):
-        write_report(report, runs, work)
-        work.replace(out)
+    with one_run_at_a_time(out):
+        runs = {
+            geometry: reconstruct_once(
+                source, work / geometry, variant(args.options, geometry), quiet=args.quiet
+            )
+            for geometry in GEOMETRIES
+        }
+        report = make_report(runs, source=source, truth=truth)
+        with replacing(out):
+            write_report(report, runs, work)
+            work.replace(out)
     print(as_text(report))
     print(f"\n{out}")
     print("  compare.md, compare.json, compare.png; the two results are in depth/ and scale/")
     return 0
+
+
+def _truth(path: Path) -> Truth:
+    from align3r.evaluate.sequences import read_truth
+
+    try:
+        return read_truth(path)
+    # What numpy answers to files of other kinds, and to arrays of other shapes.
+    except (AttributeError, EOFError, IndexError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} holds no ground truth: wanted is the .npz of a rendered clip, or a folder in "
+            "TUM layout",
+            hint="write one with examples/render_clip.py",
+        ) from error
 
 
 def check_place(out: Path, *, overwrite: bool) -> None:
@@ -182,6 +196,8 @@ def write_report(
         note.unlink()
     for cache in folder.glob(".*.cache"):
         shutil.rmtree(cache)
+    for lock in folder.glob(".*.lock"):
+        lock.unlink()
     text = json.dumps(jsonable(report), indent=2, allow_nan=False)
     (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
 
