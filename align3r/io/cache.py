@@ -58,15 +58,19 @@ class StageCache:
         stored[_META] = np.frombuffer(about, np.uint8)
         path = self._path(stage)
         part = path.with_suffix(".part")
+        is_new = not self._folder.exists()
         with disk_errors_in_words(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / _KEY_FILE).write_text(self._key, encoding="utf-8")
             try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                (self._folder / _KEY_FILE).write_text(self._key, encoding="utf-8")
                 with part.open("wb") as file:
                     np.savez(file, **stored)
                 part.replace(path)
-            finally:
+            except BaseException:
                 part.unlink(missing_ok=True)
+                if is_new:
+                    self.clear()  # A cache that holds no stage is of no use to the next run.
+                raise
 
     def get(self, stage: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """What `put` kept for this stage; None when there is nothing, or it is damaged."""
@@ -83,6 +87,14 @@ class StageCache:
             path.unlink(missing_ok=True)
             return None
         return arrays, meta
+
+    def kept(self, prefix: str) -> list[str]:
+        """The stages whose names begin so, in order."""
+        return sorted(path.stem for path in self._folder.glob(f"{prefix}*.npz"))
+
+    def remove(self, stage: str) -> None:
+        """Forget a stage."""
+        self._path(stage).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove everything."""

@@ -25,8 +25,8 @@ def read_known_cameras(options: CameraOptions, frames: Frames) -> KnownCameras:
         where a frame has no pose.
 
     Raises:
-        UsageError: Focal length and intrinsics are both given, or are not positive.
-        InputError: The poses cannot be read, or none is at the time of any frame.
+        UsageError: Focal length and intrinsics are both given, not finite or not positive.
+        InputError: The poses cannot be read, or fewer than two frames of a video get one.
     """
     return KnownCameras(
         intrinsics=_known_intrinsics(options, frames),
@@ -45,7 +45,10 @@ def _known_intrinsics(options: CameraOptions, frames: Frames) -> np.ndarray | No
     else:
         return None
     fx, fy, cx, cy = values
-    if not (np.isfinite(values).all() and fx > 0 and fy > 0):
+    if not np.isfinite(values).all():
+        words = ", ".join(f"{value:g}" for value in (fx, fy, cx, cy))
+        raise UsageError(f"intrinsics {words} are not finite", hint="unit: pixels")
+    if fx <= 0 or fy <= 0:
         raise UsageError(f"focal lengths {fx:g}, {fy:g} are not positive", hint="unit: pixels")
     sx, sy = frames.size[0] / width, frames.size[1] / height
     k = np.array(
@@ -77,6 +80,12 @@ def _known_poses(source: str, frames: Frames) -> np.ndarray:
             f"{times[0]:.3f} to {times[-1]:.3f} s, frames {frames.times[0]:.3f} to "
             f"{frames.times[-1]:.3f} s",
             hint="poses need the times of the frames, in seconds",
+        )
+    # One pose says nothing about a scale or a path: almost always the times are wrong.
+    if len(frames) > 1 and near.sum() < 2:
+        raise InputError(
+            f"only one of {len(frames)} frames gets a pose from {path}, which holds {len(times)}",
+            hint="give two or more, with the times of the frames in seconds, or leave out --poses",
         )
     return np.where(near[:, None, None], poses[nearest], np.nan)
 

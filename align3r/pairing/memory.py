@@ -64,7 +64,8 @@ class MemoryPlan:
         width, height = self.size
         network = f"network {self.network / GB:.1f}, " if self.network else ""
         return (
-            f"{self.n_frames} frames of {width}x{height}, {self.n_pairs} pairs: "
+            f"{_count(self.n_frames, 'frame')} of {width}x{height}, "
+            f"{_count(self.n_pairs, 'pair')}: "
             f"{self.total_gb:.1f} GB (predictions {self.predictions / GB:.1f}, "
             f"flows {self.flows / GB:.1f}, {network}rest "
             f"{(self.frames + self.solution + self.working) / GB:.1f})"
@@ -115,10 +116,15 @@ def require_room(plan: MemoryPlan, free_bytes: int) -> None:
         return
     width, height = plan.size
     raise NoRoomError(
-        f"{plan.n_frames} frames of {width}x{height} with {plan.n_pairs} pairs need "
+        f"{_count(plan.n_frames, 'frame')} of {width}x{height} with "
+        f"{_count(plan.n_pairs, 'pair')} {'needs' if plan.n_frames == 1 else 'need'} "
         f"{plan.total_gb:.1f} GB of memory, {free_bytes / GB:.1f} GB are free",
         hint=_ways_out(plan, free_bytes),
     )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _ways_out(plan: MemoryPlan, free_bytes: int) -> str:

@@ -115,6 +115,30 @@ def test_a_failed_put_leaves_the_entry_before_it(
     assert names_in(tmp_path / "c") == ["flow.npz", "key.txt"]
 
 
+def test_a_full_disk_at_the_first_stage_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(InputError, match="no space left"):
+        StageCache(tmp_path / "c", "key").put("flow", {"a": np.zeros(3)}, {})
+    assert names_in(tmp_path) == []
+
+
+def test_stages_are_listed_and_removed_by_name(tmp_path: Path) -> None:
+    cache = StageCache(tmp_path / "c", "key")
+    assert cache.kept("pairs.") == []
+    for stage in ("pairs.0001", "pairs", "pairs.0000"):
+        cache.put(stage, {"a": np.ones(1)}, {})
+    assert cache.kept("pairs.") == ["pairs.0000", "pairs.0001"]
+    cache.remove("pairs.0000")
+    cache.remove("pairs.0000")
+    assert cache.kept("pairs.") == ["pairs.0001"]
+    assert cache.get("pairs") is not None
+
+
 def test_only_plain_arrays_can_be_kept(tmp_path: Path) -> None:
     cache = StageCache(tmp_path / "c", "key")
     with pytest.raises(ValueError, match="arrays of numbers"):

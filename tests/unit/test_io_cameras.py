@@ -100,13 +100,27 @@ def test_trajectory_is_matched_by_time(tmp_path: Path) -> None:
     assert np.isnan(found[2]).all(), "0.2 s has no pose within 0.05 s"
 
 
-def test_trajectory_of_one_pose(tmp_path: Path) -> None:
+def test_one_pose_is_enough_for_one_frame_only(tmp_path: Path) -> None:
     poses = some_poses(1)
     path = write_trajectory(tmp_path / "gt.txt", np.array([0.1]), poses)
-    found = read_known_cameras(CameraOptions(poses=path), frames_at([0, 0.1])).world_from_cam
+    found = read_known_cameras(CameraOptions(poses=path), frames_at([0.1])).world_from_cam
     assert found is not None
-    np.testing.assert_allclose(found[1], poses[0], atol=1e-8)
-    assert np.isnan(found[0]).all()
+    np.testing.assert_allclose(found[0], poses[0], atol=1e-8)
+    with pytest.raises(InputError, match=r"only one of 3 frames gets a pose .* which holds 1"):
+        read_known_cameras(CameraOptions(poses=path), frames_at([0, 0.1, 0.2]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (CameraOptions(focal=np.inf), "inf, inf, .* are not finite"),
+        (CameraOptions(intrinsics=(9.0, 9.0, np.nan, 2.0)), "9, 9, nan, 2 are not finite"),
+        (CameraOptions(focal=-3.0), "-3, -3 are not positive"),
+    ],
+)
+def test_intrinsics_that_are_none(options: CameraOptions, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        read_known_cameras(options, frames_at([0]))
 
 
 def test_cameras_npz(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def test_description_is_one_line_with_the_numbers() -> None:
     line = plan_memory(30, 138, (512, 288)).describe()
     assert "\n" not in line
     assert "30 frames of 512x288, 138 pairs: 1.3 GB" in line
+    assert "1 frame of 64x48, 1 pair: " in plan_memory(1, 1, (64, 48)).describe()
 
 
 def test_enough_room_is_no_error() -> None:
