@@ -138,11 +138,11 @@ class AlignOptions:
     solver: Literal["adam", "gauss-newton"] = "adam"
     """Adam on all unknowns, or Gauss-Newton with depth eliminated: the same objective."""
     steps: int = 300
-    """Adam steps; 300 as in the paper's supplement."""
+    """Steps of the solver adam; 300 as in the paper's supplement."""
     learning_rate: float = 0.05
-    """Initial Adam learning rate, cosine decay."""
+    """Initial learning rate of the solver adam, cosine decay."""
     pixels: int = 2304
-    """Pixels a view in the Adam solve, on a grid; 0 = all. Depth is always full size."""
+    """Pixels a view in the solve, on a grid; 0 = all. Depth is always full size."""
     focal: Literal["shared", "per-frame"] = "shared"
     """One focal length for the video, or one a frame."""
     flow_weight: float = 0.01
