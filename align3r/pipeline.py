@@ -98,7 +98,9 @@ def _reconstruct(
         with watch.stage("monocular depth"):
             mono = cached_mono(cache, lambda: see_depth(given, options, report))
     with watch.stage("predict pairs"):
-        predictions = cached_predictions(cache, lambda: see_pairs(given, mono, options, report))
+        predictions = cached_predictions(
+            cache, lambda journal: see_pairs(given, mono, options, report, journal)
+        )
     with watch.stage("align"):
         solution = _align(predictions, given, mono, options, report, cache)
     for warning in predictions.warnings:

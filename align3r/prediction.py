@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from align3r.mono.monocular import monocular_depth
 from align3r.mono.registry import make_depth_network
 from align3r.motion.ego_motion import moving_masks
 from align3r.motion.sam2 import Sam2, refine_masks
+from align3r.pairwise.predictor import PairJournal
 from align3r.pairwise.registry import MODELS, make_predictor, needed_weights, prior_of
 from align3r.progress import Report
 from align3r.types import MonoDepth, PairPredictions
@@ -68,9 +71,15 @@ def see_depth(given: Given, options: Options, report: Report) -> MonoDepth:
 
 
 def see_pairs(
-    given: Given, mono: MonoDepth | None, options: Options, report: Report
+    given: Given,
+    mono: MonoDepth | None,
+    options: Options,
+    report: Report,
+    journal: PairJournal | None = None,
 ) -> PairPredictions:
     """Pairs with their flows and moving masks, whoever finds those: the predictor or we.
+
+    With a journal, a slow predictor keeps finished pairs there and finds them again.
 
     Raises:
         WeightsError: Weights of a network are not to be had.
@@ -84,9 +93,10 @@ def see_pairs(
         flow = make_flow(options.motion.flow, device)
     if options.motion.refine == "sam2":
         follow = Sam2(locate("sam2"), device=device)
-    found = make_predictor(options).predict(
-        frames, edges, known=given.known, mono=mono, moving=masks, progress=report
-    )
+    predict: Callable[..., PairPredictions] = make_predictor(options).predict
+    if journal is not None:
+        predict = partial(predict, journal=journal)
+    found = predict(frames, edges, known=given.known, mono=mono, moving=masks, progress=report)
     if flow is not None:
         flows = pair_flows(frames.images, edges, flow, on_pair=lambda k, n: report("flow", k, n))
         found = replace(found, flows=flows)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from align3r.io.cache import StageCache
+from align3r.pairwise.predictor import PairJournal
 from align3r.types import MonoDepth, PairFlows, PairPredictions
 
 _MONO = "mono"
 _PAIRS = "pairs"
+_SOME_PAIRS = "some-pairs."
 _ALIGN = "align"
 _FLOW_FIELDS = ("edges", "forward", "backward", "forward_valid", "backward_valid")
 
@@ -38,20 +41,22 @@ def cached_mono(cache: StageCache | None, see: Callable[[], MonoDepth]) -> MonoD
 
 
 def cached_predictions(
-    cache: StageCache | None, predict: Callable[[], PairPredictions]
+    cache: StageCache | None, predict: Callable[[PairJournal | None], PairPredictions]
 ) -> PairPredictions:
-    """The kept predictions, or new ones, which are then kept."""
+    """The kept predictions, or new ones, which are then kept instead of what the journal holds."""
     kept = cache.get(_PAIRS) if cache is not None else None
     if kept is not None:
         arrays, meta = kept
         return _unpack(arrays, tuple(meta["principal_point"]), tuple(meta["warnings"]))
-    predictions = predict()
+    predictions = predict(None if cache is None else SomePairs(cache))
     if cache is not None:
         meta = {
             "principal_point": list(predictions.principal_point),
             "warnings": list(predictions.warnings),
         }
         cache.put(_PAIRS, _pack(predictions), meta)
+        for stage in cache.kept(_SOME_PAIRS):
+            cache.remove(stage)
     return predictions
 
 
@@ -87,6 +92,32 @@ def _unpack(
         world_from_cam=arrays.get("world_from_cam"),
         warnings=warnings,
     )
+
+
+class SomePairs:
+    """A `PairJournal` in the stage cache: one file each time something is saved."""
+
+    def __init__(self, cache: StageCache) -> None:
+        self._cache = cache
+
+    def load(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+        """What was saved and is whole."""
+        for stage in self._cache.kept(_SOME_PAIRS):
+            kept = self._cache.get(stage)
+            if kept is not None:
+                points, confidence = kept[0]["points"], kept[0]["confidence"]
+                yield kept[0]["rows"], torch.from_numpy(points), torch.from_numpy(confidence)
+
+    def save(self, rows: np.ndarray, points: Tensor, confidence: Tensor) -> None:
+        """Keep these pairs beside the ones before.
+
+        Raises:
+            InputError: The cache cannot be written, or there is no space left.
+        """
+        before = self._cache.kept(_SOME_PAIRS)
+        number = int(before[-1].removeprefix(_SOME_PAIRS)) + 1 if before else 0
+        arrays = {"rows": rows, "points": points.numpy(), "confidence": confidence.numpy()}
+        self._cache.put(f"{_SOME_PAIRS}{number:06d}", arrays, {})
 
 
 class AlignCheckpoint:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from align3r.config import PairOptions
 from align3r.errors import UsageError
 from align3r.models.pair_network import EnteredFrame, PairNetwork
 from align3r.pairing import build_pairs
+from align3r.pairwise.network import predictor
 from align3r.pairwise.network.features import FeatureCache
 from align3r.pairwise.network.predictor import NetworkPredictor, RunOptions
 from align3r.pairwise.network.schedule import Schedule
@@ -188,3 +191,53 @@ def test_huge_points_stay_finite() -> None:
     )
     assert found.points.abs().max() == 60_000
     assert found.points.isfinite().all() and found.confidence.isfinite().all()
+
+
+class Notes:
+    """A journal in memory."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[np.ndarray, torch.Tensor, torch.Tensor]] = []
+
+    def load(self) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+        return iter(self.kept)
+
+    def save(self, rows: np.ndarray, points: torch.Tensor, confidence: torch.Tensor) -> None:
+        self.kept.append((rows, points.clone(), confidence.clone()))
+
+
+@pytest.mark.parametrize("cache_bytes", [10**9, 0])
+@pytest.mark.parametrize("lost", [None, 0, 3], ids=["whole", "first lost", "one lost"])
+def test_with_a_journal_only_the_rest_is_computed(
+    monkeypatch: pytest.MonkeyPatch, cache_bytes: int, lost: int | None
+) -> None:
+    monkeypatch.setattr(predictor, "_KEEP_EVERY_S", 0.0)
+    net, frames = network(), video(6)
+    edges = build_pairs(6, PairOptions(graph="complete"))
+    run = RunOptions(device=CPU, batch=1, cache_bytes=cache_bytes)
+    whole = NetworkPredictor("tiny", net, run).predict(frames, edges, known=KnownCameras())
+    notes = Notes()
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        NetworkPredictor("tiny", net, run).predict(
+            frames, edges, known=KnownCameras(), progress=interrupt, journal=notes
+        )
+    assert len(notes.kept) == 7
+    if lost is not None:
+        del notes.kept[lost]
+    had = len(notes.kept)
+    told: list[int] = []
+    found = NetworkPredictor("tiny", net, run).predict(
+        frames,
+        edges,
+        known=KnownCameras(),
+        progress=lambda stage, done, total: told.append(done),
+        journal=notes,
+    )
+    assert told == list(range(had, len(edges) + 1))
+    assert torch.equal(found.points, whole.points)
+    assert torch.equal(found.confidence, whole.confidence)

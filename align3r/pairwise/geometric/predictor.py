@@ -16,6 +16,7 @@ from align3r.pairwise.geometric.calibrate import CalibratedScene, find_scene
 from align3r.pairwise.geometric.depth import FusedDepth, PixelModel, flat, fuse
 from align3r.pairwise.geometric.frames_depth import GuidedFlows, survey_depths
 from align3r.pairwise.geometric.survey import survey
+from align3r.pairwise.predictor import PairJournal
 from align3r.parallel import in_threads
 from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
 
@@ -41,6 +42,7 @@ class GeometricPredictor:
         mono: MonoDepth | None = None,
         moving: np.ndarray | None = None,
         progress: Progress | None = None,
+        journal: PairJournal | None = None,
     ) -> PairPredictions:
         """Predict all pairs; see `PairPredictor.predict`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,10 +16,13 @@ from align3r.geometry.cameras import image_centre
 from align3r.models.pair_network import EnteredFrame, PairNetwork, PairOutput, Role
 from align3r.pairwise.network.features import Entered, FeatureCache, join, part
 from align3r.pairwise.network.schedule import Batch, Schedule
+from align3r.pairwise.predictor import PairJournal
 from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
 
 _LARGEST = 60_000.0
 """float16 ends at 65504; points farther away than this are as good as infinitely far."""
+_KEEP_EVERY_S = 20.0
+"""What an interrupt can cost; on a GPU whole videos take no longer, and nothing is written."""
 _ROLES: tuple[Role, Role] = (0, 1)
 
 
@@ -58,13 +62,17 @@ class NetworkPredictor:
         mono: MonoDepth | None = None,
         moving: np.ndarray | None = None,
         progress: Progress | None = None,
+        journal: PairJournal | None = None,
     ) -> PairPredictions:
         """Predict all pairs; see `PairPredictor.predict`.
 
-        Points and confidences are float16: relative error 5e-4 at most.
+        Points and confidences are float16: relative error 5e-4 at most. With a journal, pairs
+        found there are not computed again; with one pair a batch (on a CPU) the outcome is the
+        same bit for bit, with more it is the same but for rounding.
 
         Raises:
             UsageError: An Align3R network without monocular depth.
+            InputError: The journal cannot be written, or there is no space left.
         """
         if self._network.takes_point_maps and mono is None:
             raise UsageError(
@@ -75,28 +83,41 @@ class NetworkPredictor:
         points = torch.empty((len(edges), 2, height, width, 3), dtype=torch.float16)
         confidence = torch.empty(points.shape[:-1], dtype=torch.float16)
         report = progress or (lambda stage, done, total: None)
-        done = 0
-        report("pairs", 0, len(edges))
+        done = np.zeros(len(edges), bool)
+        for kept, kept_points, kept_confidence in journal.load() if journal is not None else ():
+            points[kept], confidence[kept] = kept_points, kept_confidence
+            done[kept] = True
+        report("pairs", int(done.sum()), len(edges))
+        unsaved: list[int] = []
+        saved_at = time.monotonic()
         with kept_heap(), exact_convolutions():
-            for batch, output in self._outputs(frames, np.asarray(edges), mono):
+            for batch, output in self._outputs(frames, np.asarray(edges), mono, done.copy()):
                 rows = torch.tensor(batch.rows)
                 for role in _ROLES:
                     points[rows, role] = _half(output.points[role])
                     confidence[rows, role] = _half(output.confidence[role])
-                done += len(batch.rows)
-                report("pairs", done, len(edges))
+                done[rows] = True
+                unsaved += batch.rows
+                if journal is not None and time.monotonic() - saved_at >= _KEEP_EVERY_S:
+                    journal.save(np.array(unsaved), points[unsaved], confidence[unsaved])
+                    unsaved, saved_at = [], time.monotonic()
+                report("pairs", int(done.sum()), len(edges))
         return PairPredictions(
             np.asarray(edges, np.int64), points, confidence, image_centre(frames.size)
         )
 
     @torch.inference_mode()
     def _outputs(
-        self, frames: Frames, edges: np.ndarray, mono: MonoDepth | None
+        self, frames: Frames, edges: np.ndarray, mono: MonoDepth | None, done: np.ndarray
     ) -> Iterator[tuple[Batch, PairOutput]]:
+        """All batches but those whose pairs are all done already."""
         size = self._run.batch or batch_for(frames.size, self._run.device)
         schedule = Schedule(edges, size)
         with FeatureCache(schedule, self._run.cache_bytes) as cache:
             for k, batch in schedule:
+                if done[list(batch.rows)].all():
+                    cache.release(k)
+                    continue
                 missing = [frame for frame in batch.frames if frame not in cache]
                 for start in range(0, len(missing), size):
                     self._encode(missing[start : start + size], frames, mono, schedule, cache)
