@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from align3r.errors import UsageError
 # Numbers of glibc's malloc.h, and the largest threshold it takes.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20
-_DEFAULT_TRIM_THRESHOLD = 128 * 2**10
+_DEFAULT_THRESHOLD = 128 * 2**10
 _KEPT_BYTES = 2**30
 
 
@@ -69,12 +70,26 @@ def kept_heap() -> Iterator[None]:
     try:
         yield
     finally:
-        mallopt(_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
+        mallopt(_TRIM_THRESHOLD, _DEFAULT_THRESHOLD)
+        mallopt(_MMAP_THRESHOLD, _DEFAULT_THRESHOLD)
 
 
 @contextmanager
-def exact_convolutions() -> Iterator[None]:
+def exact_convolutions(device: torch.device) -> Iterator[None]:
     """Float32 convolutions in float32: a GPU takes TF32, with 10 bits, unless told not to."""
+    if device.type != "cuda":
+        yield
+        return
+    newer: Any = getattr(torch.backends.cudnn, "conv", None)
+    if hasattr(newer, "fp32_precision"):
+        # Since torch 2.9; the flag of old must not be touched beside it.
+        before = newer.fp32_precision
+        newer.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            newer.fp32_precision = before
+        return
     with torch.backends.cudnn.flags(
         enabled=torch.backends.cudnn.enabled,
         benchmark=torch.backends.cudnn.benchmark,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from align3r.config import Options
-from align3r.device import resolve_device, resolve_precision
+from align3r.device import exact_convolutions, resolve_device, resolve_precision
 from align3r.errors import WeightsError
 from align3r.flow.choose import make_flow
 from align3r.flow.pairs import pair_flows
@@ -22,9 +23,17 @@ from align3r.mono.registry import make_depth_network
 from align3r.motion.ego_motion import moving_masks
 from align3r.motion.sam2 import Sam2, refine_masks
 from align3r.pairwise.predictor import PairJournal
-from align3r.pairwise.registry import MODELS, make_predictor, needed_weights, prior_of
+from align3r.pairwise.registry import (
+    MODELS,
+    check_network,
+    make_predictor,
+    needed_weights,
+    prior_of,
+)
 from align3r.progress import Report
 from align3r.types import MonoDepth, PairPredictions
+
+log = logging.getLogger(__name__)
 
 
 def fetch_weights(options: Options) -> None:
@@ -41,11 +50,24 @@ def fetch_weights(options: Options) -> None:
             others = [other for other in needed[k + 1 :] if not is_cached(other)]
             also = f"; {' and '.join(others)} will be needed, too" if others else ""
             raise WeightsError(str(error), hint=error.hint + also) from error
+    if MODELS[options.model].weights_bytes:
+        check_network(options)
+    if options.motion.flow != "auto":
+        make_flow(options.motion.flow, resolve_device(options.device))
 
 
 def wants_depth(options: Options) -> bool:
-    """Whether a run looks at monocular depth."""
-    return options.prior.dir is not None or prior_of(options) is not None
+    """Whether a run looks at monocular depth; says so if it was asked for in vain."""
+    if options.prior.dir is None and prior_of(options) is None:
+        return False
+    if MODELS[options.model].prior is None and options.align.geometry == "depth":
+        log.warning(
+            "monocular depth is not looked at: %s does without it, and so do depth maps "
+            "(--align.geometry scale would use it)",
+            options.model,
+        )
+        return False
+    return True
 
 
 def see_depth(given: Given, options: Options, report: Report) -> MonoDepth:
@@ -55,10 +77,10 @@ def see_depth(given: Given, options: Options, report: Report) -> MonoDepth:
         WeightsError: The depth network is not to be had.
         InputError: The user's own maps cannot be read.
     """
-    frames = given.frames
+    frames, wanted = given.frames, MODELS[options.model].prior_kind
     if options.prior.dir is not None:
         maps = PriorMaps(options.prior.dir, frames, kind=options.prior.kind)
-        return monocular_depth((), frames, maps, report=report)
+        return monocular_depth((), frames, maps, network_kind=wanted, report=report)
     name = prior_of(options)
     assert name is not None
     device = resolve_device(options.device)
@@ -67,7 +89,8 @@ def see_depth(given: Given, options: Options, report: Report) -> MonoDepth:
     dtype = resolve_precision("fp32" if named == "auto" else named, device)
     network = make_depth_network(options.prior, name, device=device, dtype=dtype)
     images = source_images(given.source, frames.index)
-    return monocular_depth(images, frames, network, report=report)
+    with exact_convolutions(device):
+        return monocular_depth(images, frames, network, network_kind=wanted, report=report)
 
 
 def see_pairs(

@@ -60,7 +60,7 @@ class HubFile:
             )
         if not download:
             raise WeightsError(f"{self.title} are not in {place.parent}", hint=by_hand)
-        log.info("%s: downloading once to %s (%s)", self.title, place, self.terms)
+        log.warning("%s: downloading once to %s (%s)", self.title, place, self.terms)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             # Written beside the place, and moved there when whole and of the right hash.

@@ -134,8 +134,8 @@ def fingerprint(source: Source, options: Options) -> str:
         paths += images_in(Path(options.camera.masks))
     for given in (options.prior.dir, options.network.weights, options.prior.weights):
         # Weights may be the name of something that is not on this disk.
-        if given is not None and Path(given).exists():
-            paths += _files_of(Path(given))
+        if given is not None and Path(given).expanduser().exists():
+            paths += _files_of(Path(given).expanduser())
     for path in paths:
         _add_file(digest, path)
     return digest.hexdigest()

@@ -111,7 +111,7 @@ class PairNetwork(nn.Module):
     def in_precision(self, *, blocks: torch.dtype, heads: torch.dtype) -> PairNetwork:
         """This network with its matrices in other number formats.
 
-        Norms, the residual stream, rotary angles, patch embeddings, the last convolution and the
+        Norms, the residual stream, rotary angles, patch embeddings, the last layer and the
         activations of the heads stay in float32.
 
         Args:
@@ -124,12 +124,10 @@ class PairNetwork(nn.Module):
                 module.to(blocks)
         for head in (self.downstream_head1, self.downstream_head2):
             # Tokens are a channels-last image by nature; convolutions are faster on it as well.
-            for module in head.modules():
-                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                    weight = module.to(heads).weight
-                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-                elif isinstance(module, Linear):
-                    module.to(heads)
+            layers = [m for m in head.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+            for layer in layers[:-1]:
+                weight = layer.to(heads).weight
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         return self
 
     def forward(

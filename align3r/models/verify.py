@@ -9,8 +9,8 @@ from align3r.models.checkpoint import Checkpoint, read_checkpoint
 from align3r.models.hub import WANTED, has_right_hash
 from align3r.models.loading import fit
 
-DEPTH_NETWORKS = ("depth_anything", "depth_pro")
-"""What `model_type` says in the config of a depth network."""
+OTHERS = ("depth_anything", "depth_pro", "sam2_video")
+"""What `model_type` says in the config of a network that is no pair network."""
 
 
 def verify(path: str | Path) -> tuple[str, ...]:
@@ -38,10 +38,10 @@ def _verify_network(checkpoint: Checkpoint) -> str:
         return (
             f"{n} tensors make {'an Align3R' if network.takes_point_maps else 'a DUSt3R'} network"
         )
-    if kind not in DEPTH_NETWORKS:
+    if kind not in OTHERS:
         raise WeightsError(
             f"{checkpoint.path} belongs to a network of the type {kind!r}",
-            hint=f"depth networks are of the type {' or '.join(DEPTH_NETWORKS)}",
+            hint=f"known types are {', '.join(OTHERS)}",
         )
     total = sum(tensor.numel() for tensor in checkpoint.state.values())
     return f"{n} tensors of a {kind} network, {total / 1e6:.1f} M numbers"

@@ -36,6 +36,7 @@ def monocular_depth(
     prior: DepthNetwork | PriorMaps,
     *,
     report: Report,
+    network_kind: Kind | None = None,
 ) -> MonoDepth:
     """Depth and point map of every frame at the working size.
 
@@ -47,6 +48,8 @@ def monocular_depth(
         frames: N frames.
         prior: A depth network, or the user's maps.
         report: Called as report("monocular depth", done, N).
+        network_kind: What the pair network's point maps were made of when it was trained; values
+            of the other kind are inverted first. None: as they are.
 
     Returns:
         Depth, up to a scale of each frame's own where the prior is not metric. From disparity it
@@ -72,7 +75,11 @@ def monocular_depth(
         # Sampled at the centres of the working pixels, larger or smaller, not averaged: an average
         # over an edge lies on neither surface, and these maps are too smooth to alias.
         depth[i] = upsample_depth(z_depth, frames.size)
-        points[i] = _working_point_map(answer.values, prior.kind, frames)
+        swept, kind = answer.values, prior.kind
+        if network_kind is not None and network_kind != kind:
+            swept = z_depth if network_kind == "depth" else 1 / z_depth
+            kind = network_kind
+        points[i] = _working_point_map(swept, kind, frames)
         focal = answer.focal
         focals.append(None if focal is None else focal * width / answer.values.shape[1])
         report("monocular depth", i + 1, len(frames))

@@ -14,7 +14,9 @@ from align3r.config import ModelName, Options, PriorName
 from align3r.device import resolve_device, resolve_precision
 from align3r.errors import UsageError
 from align3r.io.fitting import FitName
-from align3r.models.loading import load_pair_network
+from align3r.io.priors import Kind
+from align3r.models.checkpoint import read_checkpoint
+from align3r.models.loading import fit, load_pair_network
 from align3r.models.weights import is_available, is_cached, locate, resolve
 from align3r.pairwise.geometric.predictor import GeometricPredictor
 from align3r.pairwise.network.predictor import NetworkPredictor, RunOptions
@@ -32,7 +34,9 @@ class Model:
     fit: FitName = "area"
     """How frames become working images."""
     prior: PriorName | None = None
-    """The depth network it was trained with."""
+    """The depth network it was trained with, if it looks at monocular depth."""
+    prior_kind: Kind = "depth"
+    """What the values of that network are, which any other prior is turned into."""
     weights_bytes: int = 0
     """Size of its weights in memory, at the most."""
     finds_flow: bool = False
@@ -48,12 +52,6 @@ def _network(name: str, options: Options) -> PairPredictor:
     device = resolve_device(options.device)
     precision = resolve_precision(options.network.precision, device)
     network = load_pair_network(locate(options.network.weights or name))
-    if name.startswith("align3r") != network.takes_point_maps:
-        kind = "an Align3R" if network.takes_point_maps else "a DUSt3R or MonST3R"
-        raise UsageError(
-            f"{options.network.weights} holds {kind} network, and the model asked for is {name}",
-            hint="name the model that the weights belong to with --model",
-        )
     # On a CPU the convolutions of the heads are as slow as all the rest, so they are halved too.
     heads = precision if device.type == "cpu" else torch.float32
     run = RunOptions(
@@ -67,20 +65,50 @@ def _network(name: str, options: Options) -> PairPredictor:
     return NetworkPredictor(name, network, run)
 
 
-def _learned(name: str, *, prior: PriorName | None = None) -> Model:
-    return Model(partial(_network, name), fit="network", prior=prior, weights_bytes=2_500_000_000)
+def check_network(options: Options) -> None:
+    """Find out, without reading the numbers, whether the weights are of the model asked for.
+
+    Raises:
+        WeightsError: They are damaged, or of no pair network.
+        UsageError: They are of another kind of pair network.
+    """
+    weights = options.network.weights or options.model
+    network, _ = fit(read_checkpoint(locate(weights)))
+    if network.takes_point_maps != (MODELS[options.model].prior is not None):
+        kind = "an Align3R" if network.takes_point_maps else "a DUSt3R or MonST3R"
+        raise UsageError(
+            f"{weights} holds {kind} network, and the model asked for is {options.model}",
+            hint="name the model that the weights belong to with --model",
+        )
+
+
+def _learned(name: str, *, prior: PriorName | None = None, prior_kind: Kind = "depth") -> Model:
+    return Model(
+        partial(_network, name),
+        fit="network",
+        prior=prior,
+        prior_kind=prior_kind,
+        weights_bytes=2_500_000_000,
+    )
 
 
 MODELS: dict[str, Model] = {
     "geometric": Model(_geometric, finds_flow=True),
     "dust3r": _learned("dust3r"),
     "monst3r": _learned("monst3r"),
-    "align3r-depthanything": _learned("align3r-depthanything", prior="depthanything-large"),
+    "align3r-depthanything": _learned(
+        "align3r-depthanything", prior="depthanything-large", prior_kind="disparity"
+    ),
     "align3r-depthpro": _learned("align3r-depthpro", prior="depthpro"),
 }
 """By the names of `--model`; one that is asked for by name is never replaced by another."""
 
-_BEST: ModelName = "align3r-depthanything"
+_BEST: dict[PriorName, ModelName] = {
+    "auto": "align3r-depthanything",
+    "depthpro": "align3r-depthpro",
+    "none": "monst3r",
+}
+"""What `auto` takes on a GPU, by the prior asked for; any other prior goes with the first."""
 
 
 def choose_model(options: Options) -> ModelName:
@@ -104,13 +132,14 @@ def choose_model(options: Options) -> ModelName:
     if resolve_device(options.device).type == "cpu":
         log.info("model: geometric (embedded; there is no GPU for a learned one)")
         return "geometric"
-    needed = needed_weights(replace(options, model=_BEST))
+    best = _BEST.get(options.prior.model, _BEST["auto"])
+    needed = needed_weights(replace(options, model=best))
     missing = [spec for spec in needed if not is_available(spec)]
     if missing:
         log.info("model: geometric (the weights of %s are not to be had)", " and ".join(missing))
         return "geometric"
-    log.info("model: %s (there is a GPU, and its weights can be had)", _BEST)
-    return _BEST
+    log.info("model: %s (there is a GPU, and its weights can be had)", best)
+    return best
 
 
 def check_options(options: Options) -> None:
@@ -195,9 +224,10 @@ def _is_here(spec: str) -> bool:
 def weights_bytes(options: Options) -> int:
     """Memory for the weights of the pair predictor: of those given, or of the published ones."""
     given = options.network.weights
-    if given is None or not Path(given).exists():
+    path = None if given is None else Path(given).expanduser()
+    if path is None or not path.exists():
         return MODELS[options.model].weights_bytes
-    files = [Path(given)] if Path(given).is_file() else Path(given).glob("*")
+    files = [path] if path.is_file() else path.glob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

@@ -8,12 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from golden_networks import hub_folder
 
 from align3r.cli.main import main
+from align3r.config import InputOptions, ModelName, Options, PriorOptions
+from align3r.given import read_given
 from align3r.io.result import load
+from align3r.prediction import see_depth
 
 CLIP = str(Path(__file__).resolve().parents[2] / "examples" / "clip.mp4")
 SMALL = ["--max-frames", "4", "--size", "128", "--align.steps", "5", "--device", "cpu"]
@@ -64,6 +68,38 @@ def test_align3r_on_depth_maps_of_ones_own(tmp_path: Path, own_depth: Path) -> N
     check_result(out, "align3r-depthanything")
     stages = [t["stage"] for t in json.loads((out / "scene.json").read_text())["timings"]]
     assert "monocular depth" in stages
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "inverted"),
+    [
+        ("align3r-depthanything", "depth", True),
+        ("align3r-depthanything", "disparity", False),
+        ("align3r-depthpro", "depth", False),
+        ("align3r-depthpro", "disparity", True),
+    ],
+)
+def test_own_maps_reach_the_network_as_it_was_trained(
+    tmp_path: Path, own_depth: Path, model: ModelName, kind: str, inverted: bool
+) -> None:
+    options = Options(
+        model=model,
+        input=InputOptions(max_frames=4, size=128),
+        prior=PriorOptions(dir=str(own_depth), kind=kind),  # type: ignore[arg-type]
+    )
+    given = read_given(CLIP, options, fit="network", report=lambda *told: None)
+    mono = see_depth(given, options, lambda *told: None)
+    own = cv2.resize(np.load(own_depth / "2.npy"), given.frames.size, interpolation=1)
+    correlation = np.corrcoef(mono.point_maps[2, ..., 2].ravel(), own.ravel())[0, 1]
+    assert correlation < -0.7 if inverted else correlation > 0.7
+
+
+def test_monocular_depth_asked_for_in_vain_is_said(
+    tmp_path: Path, own_depth: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["reconstruct", CLIP, "-o", str(tmp_path / "out"), *SMALL, "--model", "geometric"]
+    assert main([*words, "--prior-dir", str(own_depth)]) == 0
+    assert "monocular depth is not looked at" in caplog.text
 
 
 def test_scale_maps_on_depth_maps_of_ones_own(tmp_path: Path, own_depth: Path) -> None:

@@ -28,7 +28,7 @@ def test_golden_cases(tmp_path: Path, name: str, case: str) -> None:
     maps = point_maps(golden)
     first, second = (image.to(GPU) for image in images(golden))
     on_gpu = None if maps is None else (maps[0].to(GPU), maps[1].to(GPU))
-    with torch.inference_mode(), exact_convolutions():
+    with torch.inference_mode(), exact_convolutions(torch.device(GPU)):
         output = network((first, second), on_gpu)
     for view in (0, 1):
         reference = golden[f"pts3d{view + 1}"]

@@ -11,7 +11,7 @@ from textbook import textbook_heads
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from align3r.config import NetworkOptions
-from align3r.device import kept_heap, resolve_precision
+from align3r.device import resolve_precision
 from align3r.errors import UsageError
 from align3r.models import heads
 from align3r.models.heads import DptHead, activate, enlarged
@@ -93,6 +93,10 @@ def test_half_precision_halves_the_matrices_alone() -> None:
     kinds = {name: p.dtype for name, p in network.named_parameters()}
     assert kinds["enc_blocks.0.attn.qkv.weight"] is torch.bfloat16
     assert kinds["dec_blocks2.3.cross_attn.projk.bias"] is torch.bfloat16
+    half = random_network().in_precision(blocks=torch.bfloat16, heads=torch.bfloat16)
+    dpt = half.downstream_head1["dpt"]  # type: ignore[index]
+    assert dpt.head[0].weight.dtype is dpt.head[2].weight.dtype is torch.bfloat16
+    assert dpt.head[4].weight.dtype is torch.float32
     whole = {name for name, dtype in kinds.items() if dtype is torch.float32}
     assert {n for n in kinds if "norm" in n or n.startswith("downstream")} <= whole
     assert {"patch_embed.proj.weight", "zero_convs.0.0.weight"} <= whole
@@ -128,9 +132,3 @@ def test_precision_by_name() -> None:
     assert resolve_precision(NetworkOptions().precision, cpu) in (torch.float32, torch.bfloat16)
     with pytest.raises(UsageError, match="no bf16"):
         resolve_precision("bf16", torch.device("mps"))
-
-
-def test_the_heap_is_as_usual_afterwards() -> None:
-    with kept_heap(), kept_heap():
-        total = sum(float(torch.ones(1000, 1000).sum()) for _ in range(3))
-    assert total == 3e6

@@ -10,7 +10,7 @@ import torch
 from networks import tiny
 
 from align3r.config import PairOptions
-from align3r.errors import UsageError
+from align3r.errors import SolveError, UsageError
 from align3r.models.pair_network import EnteredFrame, PairNetwork
 from align3r.pairing import build_pairs
 from align3r.pairwise.network import predictor
@@ -179,6 +179,20 @@ def test_align3r_without_monocular_depth_is_refused() -> None:
     predictor = NetworkPredictor("align3r-depthpro", network(branch=True), RunOptions(device=CPU))
     with pytest.raises(UsageError, match="needs monocular depth"):
         predictor.predict(video(2), np.array([[0, 1]]), known=KnownCameras())
+
+
+def test_what_is_not_a_number_is_refused_at_the_first_pair() -> None:
+    net = network()
+    with torch.no_grad():
+        net.enc_blocks[0].mlp.fc1.weight[0, 0] = torch.nan  # type: ignore[index,union-attr]
+    seen: list[int] = []
+    predictor = NetworkPredictor("tiny", net, RunOptions(device=CPU))
+    edges = np.array([[0, 1], [1, 2]])
+    with pytest.raises(SolveError, match="not numbers for the pairs \\(0, 1\\)"):
+        predictor.predict(
+            video(3), edges, known=KnownCameras(), progress=lambda _, done, __: seen.append(done)
+        )
+    assert seen == [0]
 
 
 def test_huge_points_stay_finite() -> None:

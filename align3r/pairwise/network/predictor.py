@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from align3r.device import exact_convolutions, free_device_bytes, kept_heap, to_device, to_host
-from align3r.errors import UsageError
+from align3r.errors import SolveError, UsageError
 from align3r.geometry.cameras import image_centre
 from align3r.models.pair_network import EnteredFrame, PairNetwork, PairOutput, Role
 from align3r.pairwise.network.features import Entered, FeatureCache, join, part
@@ -73,6 +73,7 @@ class NetworkPredictor:
         Raises:
             UsageError: An Align3R network without monocular depth.
             InputError: The journal cannot be written, or there is no space left.
+            SolveError: The network answers values that are not numbers.
         """
         if self._network.takes_point_maps and mono is None:
             raise UsageError(
@@ -90,8 +91,9 @@ class NetworkPredictor:
         report("pairs", int(done.sum()), len(edges))
         unsaved: list[int] = []
         saved_at = time.monotonic()
-        with kept_heap(), exact_convolutions():
+        with kept_heap(), exact_convolutions(self._run.device):
             for batch, output in self._outputs(frames, np.asarray(edges), mono, done.copy()):
+                self._check(batch, output)
                 rows = torch.tensor(batch.rows)
                 for role in _ROLES:
                     points[rows, role] = _half(output.points[role])
@@ -105,6 +107,17 @@ class NetworkPredictor:
         return PairPredictions(
             np.asarray(edges, np.int64), points, confidence, image_centre(frames.size)
         )
+
+    def _check(self, batch: Batch, output: PairOutput) -> None:
+        """Refuse what is not a number where it first shows."""
+        for values in (*output.points, *output.confidence):
+            bad = int(values.isnan().sum())
+            if bad:
+                raise SolveError(
+                    f"{self.name} answers {bad} values that are not numbers for the pairs "
+                    f"{', '.join(map(str, batch.pairs))}",
+                    hint="use --network.precision fp32, or other weights",
+                )
 
     @torch.inference_mode()
     def _outputs(

@@ -1,0 +1,53 @@
+"""What `auto` stands for, and which options a model refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from align3r.config import ModelName, Options, PriorName, PriorOptions
+from align3r.pairwise import registry
+from align3r.pairwise.registry import choose_model, needed_weights
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """A machine with a GPU, on which all weights can be had but those in the set."""
+    missing: set[str] = set()
+    monkeypatch.setattr(registry, "resolve_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(registry, "is_available", lambda spec: spec not in missing)
+    return missing
+
+
+@pytest.mark.parametrize(
+    ("prior", "model"),
+    [
+        ("auto", "align3r-depthanything"),
+        ("depthanything-small", "align3r-depthanything"),
+        ("depthpro", "align3r-depthpro"),
+        ("none", "monst3r"),
+    ],
+)
+def test_auto_on_a_gpu_goes_by_the_prior(gpu: set[str], prior: PriorName, model: str) -> None:
+    assert choose_model(Options(prior=PriorOptions(model=prior))) == model
+
+
+def test_auto_on_a_gpu_needs_all_weights(gpu: set[str]) -> None:
+    gpu.add("depthanything-large")
+    assert choose_model(Options()) == "geometric"
+    assert choose_model(Options(prior=PriorOptions(dir="maps"))) == "align3r-depthanything"
+    gpu.add("align3r-depthanything")
+    assert choose_model(Options(prior=PriorOptions(dir="maps"))) == "geometric"
+
+
+@pytest.mark.parametrize("model", ["geometric", "dust3r", "align3r-depthpro"])
+def test_a_named_model_is_kept(gpu: set[str], model: ModelName) -> None:
+    gpu |= {"dust3r", "align3r-depthpro", "depthpro"}
+    assert choose_model(Options(model=model)) == model
+
+
+def test_what_a_run_needs() -> None:
+    assert needed_weights(Options(model="geometric")) == []
+    assert needed_weights(Options(model="monst3r")) == ["monst3r"]
+    both = needed_weights(Options(model="align3r-depthanything"))
+    assert both == ["align3r-depthanything", "depthanything-large"]
