@@ -226,6 +226,7 @@ def _as_reconstruction(
     if moving is None:
         moving = np.zeros(frames.images.shape[:3], bool)
     working = np.stack([intrinsic_matrix(f, solution.principal_point) for f in solution.focal])
+    working[:, 1, 1] /= predictions.aspect
     if known.intrinsics is not None:
         working = known.intrinsics
     scale: ScaleKind = "relative" if known.world_from_cam is None else "known-camera"

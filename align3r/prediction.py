@@ -21,7 +21,7 @@ from align3r.models.weights import is_cached, locate
 from align3r.mono.monocular import monocular_depth
 from align3r.mono.registry import make_depth_network
 from align3r.motion.ego_motion import moving_masks
-from align3r.motion.sam2 import Sam2, refine_masks
+from align3r.motion.sam2 import Follow, Sam2, refine_masks
 from align3r.pairwise.predictor import PairJournal
 from align3r.pairwise.registry import (
     MODELS,
@@ -31,7 +31,7 @@ from align3r.pairwise.registry import (
     prior_of,
 )
 from align3r.progress import Report
-from align3r.types import MonoDepth, PairPredictions
+from align3r.types import Frames, MonoDepth, PairPredictions
 
 log = logging.getLogger(__name__)
 
@@ -123,18 +123,37 @@ def see_pairs(
     if flow is not None:
         flows = pair_flows(frames.images, edges, flow, on_pair=lambda k, n: report("flow", k, n))
         found = replace(found, flows=flows)
-    if masks is not None or not options.motion.enabled:
-        still = np.zeros(frames.images.shape[:3], bool)
-        return replace(found, moving=still if masks is None else masks)
+    found = _with_masks(found, given, options, follow, report)
+    return found if MODELS[options.model].finds_flow else _unstretched(found, frames)
+
+
+def _with_masks(
+    found: PairPredictions, given: Given, options: Options, follow: Follow | None, report: Report
+) -> PairPredictions:
+    """The predictions with moving masks: the user's, the predictor's, or ours."""
+    images = given.frames.images
+    if given.masks is not None or not options.motion.enabled:
+        still = np.zeros(images.shape[:3], bool)
+        return replace(found, moving=still if given.masks is None else given.masks)
     if found.moving is None and found.flows is not None:
-        moving = moving_masks(found, found.flows, len(frames), options.motion.threshold)
+        moving = moving_masks(found, found.flows, len(images), options.motion.threshold)
         found = replace(found, moving=moving)
     if follow is not None and found.moving is not None:
         moving = refine_masks(
-            frames.images,
-            found.moving,
-            follow,
-            on_frame=lambda k, n: report("following masks", k, n),
+            images, found.moving, follow, on_frame=lambda k, n: report("following masks", k, n)
         )
         found = replace(found, moving=moving)
     return found
+
+
+def _unstretched(found: PairPredictions, frames: Frames) -> PairPredictions:
+    """The points in a world as high as it is.
+
+    Networks take the pixels they see for square; those of a stretched frame are not, and what
+    they answer is stretched alike.
+    """
+    (width, height), (source_width, source_height) = frames.size, frames.source_size
+    aspect = (width / source_width) / (height / source_height)
+    if aspect != 1.0:
+        found.points[..., 1] *= aspect
+    return replace(found, aspect=aspect)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,11 +48,12 @@ def cached_predictions(
     kept = cache.get(_PAIRS) if cache is not None else None
     if kept is not None:
         arrays, meta = kept
-        return _unpack(arrays, tuple(meta["principal_point"]), tuple(meta["warnings"]))
+        return _unpack(arrays, meta)
     predictions = predict(None if cache is None else SomePairs(cache))
     if cache is not None:
         meta = {
             "principal_point": list(predictions.principal_point),
+            "aspect": predictions.aspect,
             "warnings": list(predictions.warnings),
         }
         cache.put(_PAIRS, _pack(predictions), meta)
@@ -76,9 +78,7 @@ def _pack(predictions: PairPredictions) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _unpack(
-    arrays: dict[str, np.ndarray], principal_point: tuple[float, float], warnings: tuple[str, ...]
-) -> PairPredictions:
+def _unpack(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> PairPredictions:
     flows = None
     if "flow_edges" in arrays:
         flows = PairFlows(**{name: arrays[f"flow_{name}"] for name in _FLOW_FIELDS})
@@ -86,11 +86,12 @@ def _unpack(
         arrays["edges"],
         torch.from_numpy(arrays["points"]),
         torch.from_numpy(arrays["confidence"]),
-        principal_point,
+        tuple(meta["principal_point"]),
+        aspect=meta["aspect"],
         moving=arrays.get("moving"),
         flows=flows,
         world_from_cam=arrays.get("world_from_cam"),
-        warnings=warnings,
+        warnings=tuple(meta["warnings"]),
     )
 
 

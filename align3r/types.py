@@ -115,6 +115,8 @@ class PairPredictions:
     """(E, 2, h, w) float16 or float32."""
     principal_point: tuple[float, float]
     """Principal point, in working pixels, that the points were made with."""
+    aspect: float = 1.0
+    """Horizontal over vertical focal length, in working pixels, that the points were made with."""
     moving: np.ndarray | None = None
     """(N, h, w) bool, if the predictor looked at the whole video and already knows."""
     flows: PairFlows | None = None

@@ -102,9 +102,9 @@ class _Lens:
 
 
 def _lens(predictions: PairPredictions, known: KnownCameras) -> _Lens:
-    """Principal point and aspect: the known ones, else the predictor's and 1."""
+    """Principal point and aspect: the known ones, else the predictor's."""
     if known.intrinsics is None:
-        return _Lens(predictions.principal_point, 1.0)
+        return _Lens(predictions.principal_point, predictions.aspect)
     matrices = np.asarray(known.intrinsics, np.float64)
     shared = np.stack(
         [matrices[:, 0, 2], matrices[:, 1, 2], matrices[:, 0, 0] / matrices[:, 1, 1]], axis=1

@@ -49,6 +49,7 @@ def _in_own_camera(
     every = max(1, int((height * width / _SAMPLES) ** 0.5))
     v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     pixels = torch.stack([u, v], -1).float() - torch.tensor(predictions.principal_point)
+    pixels *= torch.tensor([1.0, predictions.aspect])
     grid = (slice(None, None, every), slice(None, None, every))
     centred = pixels[grid].reshape(-1, 2)
     first = predictions.points[pair, 0].float()[grid].reshape(-1, 3)
@@ -65,5 +66,6 @@ def single_view(predictions: PairPredictions) -> tuple[float, np.ndarray]:
     height, width = points.shape[:2]
     v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     centred = torch.stack([u, v], -1).float() - torch.tensor(predictions.principal_point)
+    centred *= torch.tensor([1.0, predictions.aspect])
     focal = weiszfeld_focal(points.reshape(-1, 3), centred.reshape(-1, 2))
     return float(focal), points[..., 2].numpy()

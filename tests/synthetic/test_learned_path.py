@@ -39,13 +39,16 @@ class Oracle:
     ) -> PairPredictions:
         rng = np.random.default_rng(0)
         width, height = frames.size
+        aspect = width / frames.source_size[0] / (height / frames.source_size[1])
         points = np.empty((len(edges), 2, height, width, 3), np.float16)
         for row, (i, j) in enumerate(edges.tolist()):
             i_from_j = np.linalg.inv(self._pose(frames, i)) @ self._pose(frames, j)
             scale = rng.uniform(0.5, 2.0)
             points[row, 0] = scale * self._own(frames, i, rng)
-            seen = self._own(frames, j, rng)
-            points[row, 1] = scale * (seen @ i_from_j[:3, :3].T + i_from_j[:3, 3])
+            # As a network does, it takes the pixels of a stretched frame for square.
+            upright = self._own(frames, j, rng) * [1.0, aspect, 1.0]
+            seen = upright @ i_from_j[:3, :3].T + i_from_j[:3, 3]
+            points[row, 1] = scale * seen / [1.0, aspect, 1.0]
         confidence = torch.full(points.shape[:-1], 3.0, dtype=torch.float16)
         centre = image_centre(frames.size)
         return PairPredictions(edges, torch.from_numpy(points), confidence, centre)
@@ -58,9 +61,12 @@ class Oracle:
         width, height = frames.size
         number = int(frames.index[k])
         depth = self.truth.depth(number).astype(np.float32)
-        step = self.truth.depth_stride * width / frames.source_size[0]
+        steps = [
+            self.truth.depth_stride * w / s
+            for w, s in zip(frames.size, frames.source_size, strict=True)
+        ]
         u, v = np.meshgrid(np.arange(width), np.arange(height))
-        at = [np.rint(axis / step).astype(np.float32) for axis in (u, v)]
+        at = [np.rint(a / step).astype(np.float32) for a, step in zip((u, v), steps, strict=True)]
         depth = cv2.remap(depth, at[0], at[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
         bump = cv2.resize(rng.normal(0, 0.02, (3, 4)).astype(np.float32), (width, height))
         inner = resize_intrinsics(self.truth.intrinsics[number], frames.source_size, frames.size)
@@ -68,18 +74,22 @@ class Oracle:
         return np.asarray(depth * (1 + bump))[..., None] * rays_of_frame
 
 
-def test_the_pipeline_behind_a_network_that_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [256, 208], ids=["as it is", "stretched by 8 %"])
+def test_the_pipeline_behind_a_network_that_is_right(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     truth = read_truth(EXAMPLES / "clip_truth.npz")
     monkeypatch.setattr(pipeline, "fetch_weights", lambda options: None)
     monkeypatch.setattr(prediction, "make_predictor", lambda options: Oracle(truth))
     options = Options(
         model="dust3r",
         device="cpu",
-        input=InputOptions(size=256, max_frames=12),
+        input=InputOptions(size=size, max_frames=12),
         output=OutputOptions(html=False, pictures=False),
     )
     scene = pipeline.reconstruct(str(EXAMPLES / "clip.mp4"), options=options)
     found = score(scene, truth)
+    np.testing.assert_allclose(scene.intrinsics[:, 1, 1], scene.intrinsics[:, 0, 0], rtol=1e-6)
     assert found["ate_percent"] < 1
     assert abs(found["focal_error_percent"]) < 1
     assert found["abs_rel_static"] < 0.015 and found["abs_rel_moving"] < 0.015
