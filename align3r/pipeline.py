@@ -26,12 +26,14 @@ from align3r.pairing import keyframe_indices
 from align3r.pairing.memory import GB, MemoryPlan, encoded_bytes, plan_memory, require_room
 from align3r.pairwise.registry import (
     MODELS,
+    asks_for_depth,
     check_options,
     choose_model,
+    looks_at_depth,
     missing_weights,
     weights_bytes,
 )
-from align3r.prediction import fetch_weights, see_depth, see_pairs, wants_depth
+from align3r.prediction import fetch_weights, see_depth, see_pairs
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
 from align3r.stage_cache import AlignCheckpoint, cached_mono, cached_predictions
@@ -94,7 +96,13 @@ def _reconstruct(
         cache = StageCache(cache_folder(out), fingerprint(source, options))
     fetch_weights(options)
     mono = None
-    if wants_depth(options):
+    if asks_for_depth(options) and not looks_at_depth(options):
+        log.warning(
+            "monocular depth is not looked at: %s does without it, and so do depth maps "
+            "(--align.geometry scale would use it)",
+            options.model,
+        )
+    if looks_at_depth(options):
         with watch.stage("monocular depth"):
             mono = cached_mono(cache, lambda: see_depth(given, options, report))
     with watch.stage("predict pairs"):
@@ -173,7 +181,8 @@ def _memory(given: Given, options: Options) -> MemoryPlan:
     if network:
         encoded = len(frames) * encoded_bytes(frames.size)
         network += min(int(options.network.cache_gb * GB), encoded)
-    return plan_memory(len(frames), len(given.edges), frames.size, network=network)
+    plan = plan_memory(len(frames), len(given.edges), frames.size, network=network)
+    return plan.with_mono() if looks_at_depth(options) else plan
 
 
 def _align(

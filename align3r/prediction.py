@@ -56,20 +56,6 @@ def fetch_weights(options: Options) -> None:
         make_flow(options.motion.flow, resolve_device(options.device))
 
 
-def wants_depth(options: Options) -> bool:
-    """Whether a run looks at monocular depth; says so if it was asked for in vain."""
-    if options.prior.dir is None and prior_of(options) is None:
-        return False
-    if MODELS[options.model].prior is None and options.align.geometry == "depth":
-        log.warning(
-            "monocular depth is not looked at: %s does without it, and so do depth maps "
-            "(--align.geometry scale would use it)",
-            options.model,
-        )
-        return False
-    return True
-
-
 def see_depth(given: Given, options: Options, report: Report) -> MonoDepth:
     """Monocular depth: the user's own, or a network's.
 
@@ -112,7 +98,8 @@ def see_pairs(
     # Everything is loaded before anything is computed.
     flow = follow = None
     device = resolve_device(options.device)
-    if not MODELS[options.model].finds_flow:
+    seeks_motion = masks is None and options.motion.enabled
+    if not MODELS[options.model].finds_flow and (seeks_motion or options.align.flow_weight > 0):
         flow = make_flow(options.motion.flow, device)
     if options.motion.refine == "sam2":
         follow = Sam2(locate("sam2"), device=device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from align3r.errors import NoRoomError
 
@@ -14,6 +14,7 @@ CONFIDENCE_BYTES = 2
 FLOW_BYTES = 2 * 2
 MASK_BYTES = 1
 FRAME_BYTES = 3
+MONO_BYTES = 4 + 3 * 4
 SOLUTION_BYTES = 4 + 4 + MASK_BYTES
 # The solver and the fusion hold a few float32 planes a frame (depth, its gradient, two sums).
 WORKING_BYTES = 4 * 4
@@ -47,17 +48,23 @@ class MemoryPlan:
     """What the solver needs beside that, and the libraries themselves."""
     network: int = 0
     """Weights of a learned model, and the frames it has encoded."""
+    mono: int = 0
+    """Monocular depth and point maps of every frame, float32."""
 
     @property
     def total_bytes(self) -> int:
         """Sum of all items."""
         pixels = self.frames + self.predictions + self.flows + self.solution
-        return pixels + self.working + self.network
+        return pixels + self.working + self.network + self.mono
 
     @property
     def total_gb(self) -> float:
         """Sum of all items in GB (10^9 bytes)."""
         return self.total_bytes / GB
+
+    def with_mono(self) -> MemoryPlan:
+        """The plan with monocular depth in it."""
+        return replace(self, mono=self.n_frames * self.size[0] * self.size[1] * MONO_BYTES)
 
     def describe(self) -> str:
         """One line for people."""
@@ -68,7 +75,7 @@ class MemoryPlan:
             f"{_count(self.n_pairs, 'pair')}: "
             f"{self.total_gb:.1f} GB (predictions {self.predictions / GB:.1f}, "
             f"flows {self.flows / GB:.1f}, {network}rest "
-            f"{(self.frames + self.solution + self.working) / GB:.1f})"
+            f"{(self.frames + self.solution + self.working + self.mono) / GB:.1f})"
         )
 
 

@@ -191,6 +191,17 @@ def prior_of(options: Options) -> PriorName | None:
     return None if wanted == "none" else wanted
 
 
+def asks_for_depth(options: Options) -> bool:
+    """Whether the model, or the user, names monocular depth."""
+    return options.prior.dir is not None or prior_of(options) is not None
+
+
+def looks_at_depth(options: Options) -> bool:
+    """Whether anything in a run looks at monocular depth."""
+    used = MODELS[options.model].prior is not None or options.align.geometry == "scale"
+    return used and asks_for_depth(options)
+
+
 def needed_weights(options: Options) -> list[str]:
     """What must be on this machine before a run: names in the catalogue, files or folders.
 
@@ -200,7 +211,8 @@ def needed_weights(options: Options) -> list[str]:
     needed = []
     if MODELS[options.model].weights_bytes:
         needed.append(options.network.weights or options.model)
-    if (prior := prior_of(options)) is not None:
+    prior = prior_of(options)
+    if prior is not None and looks_at_depth(options):
         needed.append(options.prior.weights or prior)
     if options.motion.enabled and options.motion.refine == "sam2":
         needed.append("sam2")

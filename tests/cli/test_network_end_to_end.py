@@ -60,6 +60,19 @@ def test_weights_of_a_pair_network(
     check_result(out, model)
 
 
+def test_flow_that_nobody_reads_is_not_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("nobody reads this flow")
+
+    monkeypatch.setattr("align3r.prediction.make_flow", never)
+    words = ["reconstruct", CLIP, "-o", str(tmp_path / "out"), *SMALL, "--model", "dust3r"]
+    words += ["--weights", str(hub_folder("dust3r_dpt", tmp_path / "weights"))]
+    assert main([*words, "--motion.no-enabled", "--align.flow-weight", "0"]) == 0
+    assert main([*words, "--motion.no-enabled", "--overwrite"]) == 1
+
+
 def test_align3r_on_depth_maps_of_ones_own(tmp_path: Path, own_depth: Path) -> None:
     out = tmp_path / "out"
     words = ["reconstruct", CLIP, "-o", str(out), *SMALL, "--model", "align3r-depthanything"]

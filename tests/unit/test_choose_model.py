@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from align3r.config import ModelName, Options, PriorName, PriorOptions
+from align3r.config import AlignOptions, ModelName, Options, PriorName, PriorOptions
 from align3r.pairwise import registry
 from align3r.pairwise.registry import choose_model, needed_weights
 
@@ -51,3 +51,7 @@ def test_what_a_run_needs() -> None:
     assert needed_weights(Options(model="monst3r")) == ["monst3r"]
     both = needed_weights(Options(model="align3r-depthanything"))
     assert both == ["align3r-depthanything", "depthanything-large"]
+    prior = PriorOptions(model="depthpro")
+    assert needed_weights(Options(model="geometric", prior=prior)) == []
+    scale = Options(model="geometric", prior=prior, align=AlignOptions(geometry="scale"))
+    assert needed_weights(scale) == ["depthpro"]

@@ -59,3 +59,8 @@ def test_no_room_for_any_plan_says_so(free_bytes: int) -> None:
     with pytest.raises(NoRoomError) as caught:
         require_room(plan_memory(30, 435, (512, 288)), free_bytes)
     assert "more memory" in caught.value.hint
+
+
+def test_monocular_depth_is_in_the_plan() -> None:
+    plain = plan_memory(1000, 1000, (512, 288))
+    assert plain.with_mono().total_bytes - plain.total_bytes == 1000 * 512 * 288 * 16
