@@ -26,11 +26,11 @@ from align3r.pairing import keyframe_indices
 from align3r.pairing.memory import GB, MemoryPlan, encoded_bytes, plan_memory, require_room
 from align3r.pairwise.registry import (
     MODELS,
-    asks_for_depth,
     check_options,
     choose_model,
     looks_at_depth,
     missing_weights,
+    unread_options,
     weights_bytes,
 )
 from align3r.prediction import fetch_weights, see_depth, see_pairs
@@ -94,20 +94,16 @@ def _reconstruct(
     cache = None
     if out is not None:
         cache = StageCache(cache_folder(out), fingerprint(source, options))
+    for option in unread_options(options):
+        log.warning("%s has no say: nothing in a run of %s looks at it", option, options.model)
     fetch_weights(options)
     mono = None
-    if asks_for_depth(options) and not looks_at_depth(options):
-        log.warning(
-            "monocular depth is not looked at: %s does without it, and so do depth maps "
-            "(--align.geometry scale would use it)",
-            options.model,
-        )
     if looks_at_depth(options):
         with watch.stage("monocular depth"):
             mono = cached_mono(cache, lambda: see_depth(given, options, report))
     with watch.stage("predict pairs"):
         predictions = cached_predictions(
-            cache, lambda journal: see_pairs(given, mono, options, report, journal)
+            cache, lambda journal: see_pairs(given, mono, options, report, journal=journal)
         )
     with watch.stage("align"):
         solution = _align(predictions, given, mono, options, report, cache)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -32,8 +29,6 @@ from align3r.pairwise.registry import (
 )
 from align3r.progress import Report
 from align3r.types import Frames, MonoDepth, PairPredictions
-
-log = logging.getLogger(__name__)
 
 
 def fetch_weights(options: Options) -> None:
@@ -84,6 +79,7 @@ def see_pairs(
     mono: MonoDepth | None,
     options: Options,
     report: Report,
+    *,
     journal: PairJournal | None = None,
 ) -> PairPredictions:
     """Pairs with their flows and moving masks, whoever finds those: the predictor or we.
@@ -103,19 +99,29 @@ def see_pairs(
         flow = make_flow(options.motion.flow, device)
     if options.motion.refine == "sam2":
         follow = Sam2(locate("sam2"), device=device)
-    predict: Callable[..., PairPredictions] = make_predictor(options).predict
-    if journal is not None:
-        predict = partial(predict, journal=journal)
-    found = predict(frames, edges, known=given.known, mono=mono, moving=masks, progress=report)
+    found = make_predictor(options).predict(
+        frames,
+        edges,
+        known=given.known,
+        mono=mono,
+        moving=masks,
+        progress=report,
+        journal=journal,
+    )
     if flow is not None:
         flows = pair_flows(frames.images, edges, flow, on_pair=lambda k, n: report("flow", k, n))
         found = replace(found, flows=flows)
-    found = _with_masks(found, given, options, follow, report)
+    found = _with_masks(found, given, options, follow=follow, report=report)
     return found if MODELS[options.model].finds_flow else _unstretched(found, frames)
 
 
 def _with_masks(
-    found: PairPredictions, given: Given, options: Options, follow: Follow | None, report: Report
+    found: PairPredictions,
+    given: Given,
+    options: Options,
+    *,
+    follow: Follow | None,
+    report: Report,
 ) -> PairPredictions:
     """The predictions with moving masks: the user's, the predictor's, or ours."""
     images = given.frames.images

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from align3r.config import ModelName, Options, PriorName
+from align3r.config import ModelName, NetworkOptions, Options, PriorName, PriorOptions
 from align3r.device import resolve_device, resolve_precision
 from align3r.errors import UsageError
 from align3r.io.fitting import FitName
@@ -191,15 +191,36 @@ def prior_of(options: Options) -> PriorName | None:
     return None if wanted == "none" else wanted
 
 
-def asks_for_depth(options: Options) -> bool:
-    """Whether the model, or the user, names monocular depth."""
-    return options.prior.dir is not None or prior_of(options) is not None
-
-
 def looks_at_depth(options: Options) -> bool:
     """Whether anything in a run looks at monocular depth."""
     used = MODELS[options.model].prior is not None or options.align.geometry == "scale"
-    return used and asks_for_depth(options)
+    return used and (options.prior.dir is not None or prior_of(options) is not None)
+
+
+def unread_options(options: Options) -> list[str]:
+    """Options that were set although nothing in this run reads them, as on the command line.
+
+    Args:
+        options: With the model chosen.
+    """
+    unread = []
+    if not MODELS[options.model].weights_bytes:
+        unread += _changed("network", options.network, NetworkOptions())
+    if not looks_at_depth(options):
+        unread += _changed("prior", options.prior, PriorOptions())
+    elif options.prior.dir is not None and options.prior.weights is not None:
+        unread.append("--prior.weights")
+    elif options.prior.dir is None and options.prior.kind != PriorOptions().kind:
+        unread.append("--prior.kind")
+    return unread
+
+
+def _changed(
+    group: str, given: NetworkOptions | PriorOptions, usual: NetworkOptions | PriorOptions
+) -> list[str]:
+    names = [field.name for field in fields(given)]
+    changed = [name for name in names if getattr(given, name) != getattr(usual, name)]
+    return [f"--{group}.{name.replace('_', '-')}" for name in changed]
 
 
 def needed_weights(options: Options) -> list[str]:
@@ -248,6 +269,5 @@ def make_predictor(options: Options) -> PairPredictor:
 
     Raises:
         WeightsError: Its weights are not to be had.
-        UsageError: The weights given are of another kind of network.
     """
     return MODELS[options.model].make(options)

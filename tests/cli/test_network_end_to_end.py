@@ -112,7 +112,7 @@ def test_monocular_depth_asked_for_in_vain_is_said(
 ) -> None:
     words = ["reconstruct", CLIP, "-o", str(tmp_path / "out"), *SMALL, "--model", "geometric"]
     assert main([*words, "--prior-dir", str(own_depth)]) == 0
-    assert "monocular depth is not looked at" in caplog.text
+    assert "--prior.dir has no say" in caplog.text
 
 
 def test_scale_maps_on_depth_maps_of_ones_own(tmp_path: Path, own_depth: Path) -> None:

@@ -14,6 +14,7 @@ from align3r.config import InputOptions, Options, OutputOptions
 from align3r.evaluate.score import score
 from align3r.evaluate.sequences import Truth, read_truth
 from align3r.geometry.cameras import image_centre, rays, resize_intrinsics
+from align3r.pairwise.predictor import PairJournal
 from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -36,6 +37,7 @@ class Oracle:
         mono: MonoDepth | None = None,
         moving: np.ndarray | None = None,
         progress: Progress | None = None,
+        journal: PairJournal | None = None,
     ) -> PairPredictions:
         rng = np.random.default_rng(0)
         width, height = frames.size

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from align3r.config import AlignOptions, ModelName, Options, PriorName, PriorOptions
+from align3r.config import AlignOptions, ModelName, NetworkOptions, Options, PriorName, PriorOptions
 from align3r.pairwise import registry
-from align3r.pairwise.registry import choose_model, needed_weights
+from align3r.pairwise.registry import choose_model, needed_weights, unread_options
 
 
 @pytest.fixture
@@ -44,6 +44,24 @@ def test_auto_on_a_gpu_needs_all_weights(gpu: set[str]) -> None:
 def test_a_named_model_is_kept(gpu: set[str], model: ModelName) -> None:
     gpu |= {"dust3r", "align3r-depthpro", "depthpro"}
     assert choose_model(Options(model=model)) == model
+
+
+def test_options_that_nothing_reads_are_named() -> None:
+    odd = NetworkOptions(precision="fp16", cache_gb=1.0)
+    assert unread_options(Options(model="geometric", network=odd)) == [
+        "--network.precision",
+        "--network.cache-gb",
+    ]
+    assert unread_options(Options(model="dust3r", network=odd)) == []
+    own = PriorOptions(dir="maps", kind="disparity")
+    assert unread_options(Options(model="dust3r", prior=own)) == ["--prior.dir", "--prior.kind"]
+    scale = AlignOptions(geometry="scale")
+    assert unread_options(Options(model="dust3r", prior=own, align=scale)) == []
+    twice = PriorOptions(dir="maps", weights="w")
+    assert unread_options(Options(model="align3r-depthpro", prior=twice)) == ["--prior.weights"]
+    kind = PriorOptions(kind="disparity")
+    assert unread_options(Options(model="align3r-depthpro", prior=kind)) == ["--prior.kind"]
+    assert unread_options(Options(model="geometric")) == []
 
 
 def test_what_a_run_needs() -> None:
