@@ -106,7 +106,7 @@ def _reconstruct(
             cache, lambda journal: see_pairs(given, mono, options, report, journal=journal)
         )
     with watch.stage("align"):
-        solution = _align(predictions, given, mono, options, report, cache)
+        solution = _align(predictions, given, options, mono=mono, report=report, cache=cache)
     for warning in predictions.warnings:
         log.warning("%s", warning)
     info = {
@@ -184,8 +184,9 @@ def _memory(given: Given, options: Options) -> MemoryPlan:
 def _align(
     predictions: PairPredictions,
     given: Given,
-    mono: MonoDepth | None,
     options: Options,
+    *,
+    mono: MonoDepth | None,
     report: Report,
     cache: StageCache | None,
 ) -> Solution:

@@ -70,7 +70,7 @@ def gauss_newton(
         SolveError: The objective is not finite.
     """
     if resume is None or int(resume["step"]) < recipe.steps:
-        raw = _minimise(raw, problem, fixed, recipe, tick or (lambda done: None))
+        raw = _minimise(raw, problem, fixed, recipe, tick=tick or (lambda done: None))
         if save:
             found = {f"value/{name}": value.cpu().numpy() for name, value in raw.items()}
             save({"step": np.array(recipe.steps), **found})
@@ -80,7 +80,7 @@ def gauss_newton(
 
 
 def _minimise(
-    raw: Raw, problem: Problem, fixed: Fixed, recipe: Recipe, tick: Callable[[int], None]
+    raw: Raw, problem: Problem, fixed: Fixed, recipe: Recipe, *, tick: Callable[[int], None]
 ) -> Raw:
     """The raw parameters at the minimum."""
     fixed = fixed.to(torch.float64)
@@ -96,7 +96,7 @@ def _minimise(
         phases = [(early, WITHOUT_FLOW), (recipe.weights, ITERATIONS - WITHOUT_FLOW)]
     done = 0
     for weights, iterations in phases:
-        state, value, pull = _with_best_depth(state, problem, fixed, weights, quiet)
+        state, value, pull = _with_best_depth(state, problem, fixed, weights, quiet=quiet)
         for _ in range(iterations):
             free = freedom(state, fixed, shared_focal=shared)
             system = normal_equations(reduced_blocks(state, problem, fixed, pull), free)
@@ -105,7 +105,7 @@ def _minimise(
                 step = system.step(damping)
                 if step is not None:
                     moved, new_unit = move(state, unit, step.to(unit), fixed)
-                    trial = _with_best_depth(moved, problem, fixed, weights, quiet)
+                    trial = _with_best_depth(moved, problem, fixed, weights, quiet=quiet)
                     if trial[1] < value:
                         state, value, pull = trial
                         unit, damping = new_unit, max(damping / 10, least)
@@ -120,7 +120,7 @@ def _minimise(
 
 
 def _with_best_depth(
-    state: State, problem: Problem, fixed: Fixed, weights: dict[str, float], quiet: float
+    state: State, problem: Problem, fixed: Fixed, weights: dict[str, float], *, quiet: float
 ) -> tuple[State, float, Pull]:
     """The state with depths solved anew, its objective, and what observations count there."""
     pull = pull_of(state, problem, weights, quiet=quiet)

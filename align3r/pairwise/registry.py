@@ -220,6 +220,9 @@ def _changed(
 ) -> list[str]:
     names = [field.name for field in fields(given)]
     changed = [name for name in names if getattr(given, name) != getattr(usual, name)]
+    # To ask for no prior is obeyed.
+    obeyed = {("prior", "model"): "none"}
+    changed = [name for name in changed if obeyed.get((group, name)) != getattr(given, name)]
     return [f"--{group}.{name.replace('_', '-')}" for name in changed]
 
 

@@ -54,8 +54,13 @@ def test_same_answers_as_on_the_cpu(tmp_path: Path, precision: torch.dtype, batc
         found.append(predictor.predict(frames, edges, known=KnownCameras(), mono=mono))
     on_cpu, on_gpu = (f.points.float().numpy() for f in found)
     distance = np.linalg.norm(on_gpu - on_cpu, axis=-1) / np.linalg.norm(on_cpu, axis=-1)
-    limit = {torch.float32: 2e-3, torch.bfloat16: 0.1, torch.float16: 0.02}[precision]
-    assert np.median(distance) < limit
+    # float32: every pixel within what leaving as float16 costs; a wrong frame would be far off.
+    quantile, limit = {
+        torch.float32: (1.0, 2e-3),
+        torch.bfloat16: (0.5, 0.1),
+        torch.float16: (0.5, 0.02),
+    }[precision]
+    assert np.quantile(distance, quantile) < limit
 
 
 def test_batches_fit_the_memory() -> None:

@@ -133,7 +133,9 @@ class NetworkPredictor:
                     continue
                 missing = [frame for frame in batch.frames if frame not in cache]
                 for start in range(0, len(missing), size):
-                    self._encode(missing[start : start + size], frames, mono, schedule, cache)
+                    self._encode(
+                        missing[start : start + size], frames, mono, schedule=schedule, cache=cache
+                    )
                 entered = [cache.get(frame, self._run.device) for frame in batch.frames]
                 by_frame = dict(zip(batch.frames, entered, strict=True))
                 first, second = (
@@ -147,6 +149,7 @@ class NetworkPredictor:
         numbers: list[int],
         frames: Frames,
         mono: MonoDepth | None,
+        *,
         schedule: Schedule,
         cache: FeatureCache,
     ) -> None:
