@@ -143,3 +143,6 @@ class Solution:
     """(N, h, w) float32."""
     losses: dict[str, float] = field(default_factory=dict)
     """Final value of each named term and their weighted `total`."""
+    world_from_pair: np.ndarray | None = None
+    """(E, 3, 4) float64 similarity of each pair, scale * rotation | translation; None where no
+    pairs were aligned."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +14,12 @@ from align3r.config import AlignOptions
 from align3r.errors import SolveError, UsageError
 from align3r.geometry.rigid import inverse_rigid
 from align3r.optim.depth import full_depth, scale_map_depth
+from align3r.optim.initial import Start
 from align3r.optim.journal import Checkpoint
 from align3r.optim.keyframes import keyframes_linked, solve_keyframes
 from align3r.optim.sampling import Grid, check_connected, choose_grid, sample_predictions
 from align3r.optim.stages import Scene, solve_joint
-from align3r.optim.state import Estimate, Fixed
+from align3r.optim.state import MEAN_PAIR_SCALE, Estimate, Fixed
 from align3r.optim.threads import torch_threads
 from align3r.types import KnownCameras, PairFlows, PairPredictions, Progress, Solution
 
@@ -37,6 +39,7 @@ def align(
     prior: np.ndarray | None = None,
     known: KnownCameras | None = None,
     keyframes: np.ndarray | None = None,
+    start: Solution | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
     device: torch.device | str = "cpu",
@@ -53,6 +56,7 @@ def align(
         known: Intrinsics and poses that are not solved for. With poses (two or more places)
             the result is in their unit and frame.
         keyframes: Frames whose pairs are solved first in the "keyframes" schedule.
+        start: An earlier solution of the same pairs to set out from, all pairs at once.
         progress: Told ("align", done, total).
         checkpoint: Makes an interrupted call go on where it stopped, with the same result.
         device: Where to compute.
@@ -73,7 +77,9 @@ def align(
         scene = _scene(predictions, n_frames, lens, options, torch.device(device))
         picked = _prior_samples(prior, scene)
         scene = replace(scene, fixed=_fixed(known, scene), flows=flows, static=static, prior=picked)
-        if _in_groups(options, scene, keys):
+        if start is not None:
+            scene = replace(scene, start=_start(start, scene))
+        if start is None and _in_groups(options, scene, keys):
             estimate, losses = solve_keyframes(scene, keys, progress, checkpoint)
         else:
             estimate, losses = solve_joint(scene, progress, checkpoint)
@@ -87,6 +93,7 @@ def align(
         depth=depth,
         confidence=confidence,
         losses=losses,
+        world_from_pair=estimate.world_from_pair.cpu().numpy(),
     )
     _check_finite(solution)
     return solution
@@ -162,6 +169,28 @@ def _fixed(known: KnownCameras, scene: Scene) -> Fixed:
         pose = np.where(unknown, np.nan, pose)
         fixed = replace(fixed, world_from_cam=torch.from_numpy(pose).to(fixed.focal))
     return fixed
+
+
+def _start(solution: Solution, scene: Scene) -> Start:
+    """An earlier solution at the pixels that take part, in the gauge of the solve."""
+    if solution.world_from_pair is None or len(solution.world_from_pair) != len(
+        scene.samples.edges
+    ):
+        raise ValueError("the start is not a solution of these pairs")
+    like = scene.fixed.focal
+    pair = torch.from_numpy(solution.world_from_pair).to(like)
+    scale = torch.linalg.det(pair[:, :, :3]).pow(1 / 3)
+    unit = MEAN_PAIR_SCALE / scale.log().mean().exp()
+    pose = torch.tensor(solution.world_from_cam).to(like)
+    pose[:, :3, 3] *= unit
+    depth = solution.depth.reshape(len(pose), -1)[:, scene.grid.index]
+    estimate = Estimate(
+        world_from_cam=pose,
+        focal=torch.from_numpy(solution.focal).to(like),
+        depth=unit * torch.from_numpy(depth).to(like),
+        world_from_pair=unit * pair,
+    )
+    return Start(estimate, math.log(float(unit)))
 
 
 def _prior_samples(prior: np.ndarray | None, scene: Scene) -> Tensor:

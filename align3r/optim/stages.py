@@ -11,7 +11,7 @@ from torch import Tensor
 
 from align3r.config import AlignOptions
 from align3r.optim.gauss_newton import gauss_newton
-from align3r.optim.initial import initialise
+from align3r.optim.initial import Start, initialise
 from align3r.optim.journal import Checkpoint, Journal
 from align3r.optim.residuals import Problem
 from align3r.optim.sampling import (
@@ -50,6 +50,8 @@ class Scene:
     flows: PairFlows | None
     static: np.ndarray | None
     options: AlignOptions
+    start: Start | None = None
+    """Float64; found from the pairs where there is none."""
 
     def part(self, frames: np.ndarray, fixed: Fixed) -> tuple[Scene, np.ndarray]:
         """The scene of some frames only, and the numbers of the pairs among them."""
@@ -101,10 +103,11 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
     resume = journal.resume(solve, shapes)
     problem = _problem(scene)
     if resume is None:
-        start = initialise(scene.samples, problem, fixed, shared_focal=shared)
+        start = scene.start or initialise(scene.samples, problem, fixed, shared_focal=shared)
         raw = encode(
             start.estimate, prior=scene.prior, shared_focal=shared, log_unit=start.log_unit
         )
+        raw = {name: value.to(scene.prior) for name, value in raw.items()}
     else:
         raw = {
             name[len("value/") :]: torch.from_numpy(value).to(scene.prior.device)

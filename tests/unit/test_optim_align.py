@@ -316,3 +316,39 @@ def test_auto_takes_groups_only_for_long_videos_with_linked_keyframes() -> None:
         progress=lambda stage, done, total: steps.append(total),
     )
     assert set(steps) == {QUICK.steps}
+
+
+@pytest.mark.parametrize("solver", ["adam", "gauss-newton"])
+def test_an_earlier_solution_is_a_start(solver: Any) -> None:
+    world = make_world(4, noise=0.02)
+    options = replace(QUICK, solver=solver, steps=300)
+    poses = 3.0 * world.world_from_cam
+    poses[:, :3, :3] /= 3.0
+    poses[:, 3, 3] = 1.0
+    poses[2:] = np.nan
+    for known in (None, KnownCameras(world_from_cam=poses)):
+        call: dict[str, Any] = {"n_frames": 4, "flows": world.flows, "known": known}
+        first = align(world.predictions, options=options, **call)
+        # One step from the cold start stays behind; from the solution it stays at the minimum.
+        again = align(
+            world.predictions,
+            options=replace(options, steps=1, learning_rate=1e-6, solver="adam"),
+            start=first,
+            **call,
+        )
+        assert again.losses["total"] == pytest.approx(first.losses["total"], rel=5e-3)
+        np.testing.assert_allclose(again.world_from_cam, first.world_from_cam, atol=1e-3)
+        cold = align(
+            world.predictions,
+            options=replace(options, steps=1, learning_rate=1e-6, solver="adam"),
+            **call,
+        )
+        assert cold.losses["total"] > 1.02 * first.losses["total"]
+
+
+def test_a_start_of_other_pairs_is_refused() -> None:
+    world = make_world(3)
+    first = align(world.predictions, n_frames=3, options=QUICK, flows=world.flows)
+    other = make_world(4)
+    with pytest.raises(ValueError, match="not a solution of these pairs"):
+        align(other.predictions, n_frames=4, options=QUICK, start=first)
