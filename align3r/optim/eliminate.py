@@ -19,7 +19,14 @@ from align3r.optim.linearise import (
 )
 from align3r.optim.residuals import Problem, cam_from_pair, pixel_from_source
 from align3r.optim.state import Fixed, State
-from align3r.optim.tangents import BLOCK, NODE, flow_tangents, pair_tangents, smooth_blocks
+from align3r.optim.tangents import (
+    BLOCK,
+    NODE,
+    flow_tangents,
+    pair_tangents,
+    pose_blocks,
+    smooth_blocks,
+)
 
 CHUNK = 1024
 """Pixels a view at a time, so that their columns stay in cache."""
@@ -68,6 +75,7 @@ def pull_of(state: State, problem: Problem, weights: dict[str, float], *, quiet:
         flow=flow,
         smooth=weights.get("smooth", 0.0),
         quiet=quiet,
+        pose=weights.get("pose", 0.0),
     )
 
 
@@ -111,6 +119,10 @@ def reduced_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> 
         last = torch.full_like(own[1:, :1], unit + 1)
         steps = smooth_blocks(state, pull.smooth, pull.quiet)
         blocks.append((steps, torch.cat([own[:-1], own[1:], last], dim=1)))
+    if pull.pose > 0 and problem.rough is not None:
+        poses, nodes_of = pose_blocks(state, problem.rough, pull.pose)
+        units = torch.tensor([unit, unit + 1], device=device).expand(len(nodes_of), -1)
+        blocks.append((poses, torch.cat([NODE * nodes_of[:, None] + spread, units], dim=1)))
     return blocks
 
 

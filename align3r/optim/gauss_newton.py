@@ -98,7 +98,8 @@ def _minimise(
     for weights, iterations in phases:
         state, value, pull = _with_best_depth(state, problem, fixed, weights, quiet=quiet)
         for _ in range(iterations):
-            free = freedom(state, fixed, shared_focal=shared)
+            anchored = problem.rough is not None
+            free = freedom(state, fixed, shared_focal=shared, anchored=anchored)
             system = normal_equations(reduced_blocks(state, problem, fixed, pull), free)
             before = value
             for _ in range(TRIES):

@@ -33,6 +33,7 @@ class Pull:
     smooth: float
     quiet: float
     """Length; the Euclidean norm is sqrt(|.|^2 + quiet^2)."""
+    pose: float = 0.0
 
 
 def pair_products(

@@ -31,17 +31,18 @@ class Freedom:
     """(n,) node each free unknown belongs to."""
 
 
-def freedom(state: State, fixed: Fixed, *, shared_focal: bool) -> Freedom:
+def freedom(state: State, fixed: Fixed, *, shared_focal: bool, anchored: bool = False) -> Freedom:
     """What the step may change.
 
     Known values have no unknowns, but known places and depths follow the unit. Camera 0 stays where
-    it is unless poses are known, and so does the product of the pair scales.
+    it is unless poses are known, exactly or roughly (`anchored`); so does the product of the pair
+    scales.
     """
     n_frames, n_pairs = len(state.focal), len(state.pair_scale)
     known = fixed.world_from_cam[:, 0, 0].isfinite().cpu().numpy()
     lens = fixed.focal.isnan().cpu().numpy()
     unit = NODE * (n_frames + n_pairs)
-    still = np.arange(n_frames) == 0 if not known.any() else known
+    still = known if known.any() or anchored else np.arange(n_frames) == 0
     rows = (NODE * np.flatnonzero(~still)[:, None] + np.arange(6)).ravel()
     pairs = np.arange(n_frames, n_frames + n_pairs)
     rows = np.concatenate([rows, (NODE * pairs[:, None] + np.arange(6)).ravel()])
@@ -57,7 +58,7 @@ def freedom(state: State, fixed: Fixed, *, shared_focal: bool) -> Freedom:
         entries.append((focal, count + own, np.ones(len(focal))))
         nodes = np.concatenate([nodes, np.full(1, -1) if shared_focal else focal // NODE])
         count = len(nodes)
-    if known.any() or not bool(fixed.depth.isnan().all()):
+    if anchored or known.any() or not bool(fixed.depth.isnan().all()):
         place = (state.rotation.mT @ state.translation[..., None])[..., 0].cpu().numpy()[known]
         at = (NODE * np.flatnonzero(known)[:, None] + np.arange(3, 6)).ravel()
         entries.append((at, np.full(len(at), count), place.ravel()))

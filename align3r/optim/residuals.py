@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from align3r.optim.constraints import RoughPoses, rough_distance
 from align3r.optim.fused import (
     Distance,
     FlowObservations,
@@ -39,6 +40,8 @@ class Problem:
     """None where there is no flow or no use for it."""
     prior: Tensor
     """(N, P) prior depth; ones where a depth map is solved."""
+    rough: RoughPoses | None = None
+    """Poses that are known roughly."""
 
 
 Term = Callable[[State, Problem], Tensor]
@@ -112,7 +115,19 @@ def smooth_term(
     return length
 
 
-TERMS: dict[str, Term] = {"pair": pair_term, "flow": flow_term, "smooth": smooth_term}
+def pose_term(state: State, problem: Problem) -> Tensor:
+    """Distance of cameras from their roughly known poses, in standard deviations, robust."""
+    if problem.rough is None:
+        return state.depth.new_zeros(())
+    return rough_distance(state, problem.rough)
+
+
+TERMS: dict[str, Term] = {
+    "pair": pair_term,
+    "flow": flow_term,
+    "smooth": smooth_term,
+    "pose": pose_term,
+}
 
 
 def objective(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import roma
 import torch
@@ -87,6 +87,8 @@ class State:
     """(E, 3, 3)."""
     pair_translation: Tensor
     """(E, 3); world = scale * (rotation @ X + translation)."""
+    log_unit: Tensor = field(default_factory=lambda: torch.zeros(()))
+    """ln of (unit of the known poses over unit of the solve)."""
 
 
 def signed_log(value: Tensor) -> Tensor:
@@ -123,6 +125,7 @@ def decode(raw: Raw, fixed: Fixed, *, geometry: str, prior: Tensor) -> State:
         pair_scale=(log_scale - log_scale.mean() + math.log(MEAN_PAIR_SCALE)).exp(),
         pair_rotation=rotation_from_quat_xyzw(raw["pair"][:, :4]),
         pair_translation=signed_exp(raw["pair"][:, 4:7]),
+        log_unit=raw["log_unit"],
     )
 
 

@@ -13,6 +13,7 @@ import roma
 import torch
 from torch import Tensor
 
+from align3r.optim.constraints import RoughPoses
 from align3r.optim.fused import FlowObservations, PointObservations
 from align3r.optim.linearise import COLUMNS
 from align3r.optim.residuals import Problem, cam_from_pair, pixel_from_source
@@ -96,6 +97,25 @@ def smooth_blocks(state: State, weight: float, quiet: float) -> Tensor:
     return torch.as_tensor(weight * (columns * pull[:, None]) @ columns.mT)
 
 
+def pose_blocks(state: State, rough: RoughPoses, weight: float) -> tuple[Tensor, Tensor]:
+    """Products (F, 9, 9) of the columns of the roughly known poses: own node, unit, residual.
+
+    Returns:
+        The products, and the numbers (F,) of their nodes.
+    """
+    turn_miss, place_miss = rough.misses(state)
+    there = rough.world_from_cam.to(turn_miss)[:, :3, :3].mT @ state.rotation[rough.view]
+    turn_share = (2**0.5 * rough.turn.to(turn_miss)).reciprocal()[:, None, None]
+    place_share = ((-state.log_unit).exp() / rough.place.to(turn_miss))[:, None]
+    columns = turn_miss.new_zeros(len(there), NODE + 2, 12)
+    columns[:, :3, :9] = (there[:, None] @ _crosses(there)).flatten(2) * turn_share
+    columns[:, 3:6, 9:] = state.rotation[rough.view].mT * place_share[..., None]
+    columns[:, NODE, 9:] = -state.translation[rough.view] * place_share
+    columns[:, -1] = torch.cat([turn_miss, place_miss], dim=1)
+    pull = weight / len(state.focal) * (1 + columns[:, -1].square().sum(1)).rsqrt()
+    return pull[:, None, None] * columns @ columns.mT, rough.view
+
+
 def move(state: State, unit: Tensor, step: Tensor, fixed: Fixed) -> tuple[State, Tensor]:
     """The state and ln unit after a step (7 N + 7 E + 1,); known values stay known."""
     n_frames = len(state.focal)
@@ -118,5 +138,6 @@ def move(state: State, unit: Tensor, step: Tensor, fixed: Fixed) -> tuple[State,
         pair_scale=state.pair_scale * pair[:, 6].exp(),
         pair_rotation=state.pair_rotation @ roma.rotvec_to_rotmat(pair[:, :3]),
         pair_translation=state.pair_translation + shift,
+        log_unit=unit,
     )
     return moved, unit
