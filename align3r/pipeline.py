@@ -15,7 +15,7 @@ from align3r.device import free_memory_bytes, resolve_device
 from align3r.errors import UsageError
 from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
 from align3r.given import Given, read_given
-from align3r.io.cache import StageCache, cache_folder, fingerprint
+from align3r.io.cache import StageCache
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.maps import ArrayMaps
 from align3r.io.sources import Source
@@ -36,6 +36,7 @@ from align3r.pairwise.registry import (
 from align3r.prediction import fetch_weights, see_depth, see_pairs
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
+from align3r.shared_stages import SharedStages, open_caches
 from align3r.stage_cache import AlignCheckpoint, cached_mono, cached_predictions
 from align3r.stopwatch import Stopwatch
 from align3r.types import KnownCameras, MonoDepth, PairPredictions, Progress, Solution
@@ -49,6 +50,7 @@ def reconstruct(
     out: str | Path | None = None,
     options: Options | None = None,
     progress: bool | Progress = False,
+    shared: SharedStages | None = None,
     **overrides: Any,
 ) -> Reconstruction:
     """Cameras, depth, moving masks and points of a video.
@@ -59,6 +61,7 @@ def reconstruct(
             on from its last finished stage.
         options: All options; the defaults need no weights and no download.
         progress: True for bars on stderr, or a function called as progress(stage, done, total).
+        shared: Where other runs of the same source have left, and will find, what this one sees.
         **overrides: Fields of `Options` by name, e.g. `model="geometric"`.
 
     Returns:
@@ -75,15 +78,20 @@ def reconstruct(
     options = _resolved(options, overrides)
     report = as_report(progress)
     if out is None:
-        return _reconstruct(source, None, options, report)
+        return _reconstruct(source, None, options, report, shared=shared)
     out = Path(out)
     check_output(out, options.output.overwrite)
     with one_run_at_a_time(out):
-        return _reconstruct(source, out, options, report)
+        return _reconstruct(source, out, options, report, shared=shared)
 
 
 def _reconstruct(
-    source: Source, out: Path | None, options: Options, report: Report
+    source: Source,
+    out: Path | None,
+    options: Options,
+    report: Report,
+    *,
+    shared: SharedStages | None,
 ) -> Reconstruction:
     model, watch = MODELS[options.model], Stopwatch()
     with watch.stage("read"):
@@ -91,22 +99,21 @@ def _reconstruct(
     memory = _memory(given, options)
     log.info("%s", memory.describe())
     require_room(memory, free_memory_bytes())
-    cache = None
-    if out is not None:
-        cache = StageCache(cache_folder(out), fingerprint(source, options))
+    caches = open_caches(source, out, options, shared=shared)
     for option in unread_options(options):
         log.warning("%s has no say: nothing in a run of %s looks at it", option, options.model)
     fetch_weights(options)
     mono = None
     if looks_at_depth(options):
         with watch.stage("monocular depth"):
-            mono = cached_mono(cache, lambda: see_depth(given, options, report))
+            mono = cached_mono(caches.mono, lambda: see_depth(given, options, report))
+    seen_as = options if shared is None else shared.pairs_options(options)
     with watch.stage("predict pairs"):
         predictions = cached_predictions(
-            cache, lambda journal: see_pairs(given, mono, options, report, journal=journal)
+            caches.pairs, lambda journal: see_pairs(given, mono, seen_as, report, journal=journal)
         )
     with watch.stage("align"):
-        solution = _align(predictions, given, options, mono=mono, report=report, cache=cache)
+        solution = _align(predictions, given, options, mono=mono, report=report, cache=caches.own)
     for warning in predictions.warnings:
         log.warning("%s", warning)
     info = {
@@ -122,8 +129,8 @@ def _reconstruct(
     scene = _as_reconstruction(solution, given, predictions, info)
     if out is not None:
         _save(scene, out, options, watch, report)
-    if cache is not None:
-        cache.clear()
+    if caches.own is not None:
+        caches.own.clear()
     return scene
 
 

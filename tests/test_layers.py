@@ -30,7 +30,7 @@ FLOORS = [
     ["mono", "flow"],
     ["motion", "view"],
     ["pairwise"],
-    ["optim", "stage_cache", "given"],
+    ["optim", "stage_cache", "shared_stages", "given"],
     ["prediction"],
     ["pipeline"],
     ["evaluate"],

@@ -1,0 +1,82 @@
+"""Runs of one source that differ in later stages share their earlier ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from align3r.config import AlignOptions, NetworkOptions, Options, OutputOptions, PriorOptions
+from align3r.io.cache import StageCache, cache_folder, fingerprint
+from align3r.io.sources import Source
+from align3r.pairwise.registry import MODELS
+
+
+@dataclass(frozen=True)
+class SharedStages:
+    """Where monocular depth and pairs are kept for several runs, each by what it depends on."""
+
+    folder: Path
+    """Whoever makes the runs removes it after the last."""
+    flow: bool = True
+    """Whether some run reads the flow of pairs: then it is there for all of them."""
+
+    def pairs_options(self, options: Options) -> Options:
+        """What pairs depend on; all else has its default value.
+
+        Args:
+            options: With the model chosen.
+        """
+        # Only a model that was trained with monocular depth looks at it.
+        prior = PriorOptions() if MODELS[options.model].prior is None else options.prior
+        align = AlignOptions(flow_weight=float(self.flow))
+        return replace(options, align=align, prior=prior, output=OutputOptions())
+
+    def mono_options(self, options: Options) -> Options:
+        """What monocular depth depends on; all else has its default value.
+
+        Args:
+            options: With the model chosen.
+        """
+        return Options(
+            model=options.model,
+            device=options.device,
+            seed=options.seed,
+            input=options.input,
+            network=NetworkOptions(precision=options.network.precision),
+            prior=options.prior,
+        )
+
+
+@dataclass(frozen=True)
+class Caches:
+    """The stage caches of one run; None where nothing is kept."""
+
+    own: StageCache | None
+    """Of this run alone; the caller clears it when the result is whole."""
+    mono: StageCache | None
+    pairs: StageCache | None
+
+
+def open_caches(
+    source: Source, out: Path | None, options: Options, *, shared: SharedStages | None
+) -> Caches:
+    """The caches of a run: one of its own, and two that it shares, if it shares any.
+
+    Raises:
+        InputError: The source cannot be read.
+    """
+    own = None
+    if out is not None:
+        own = StageCache(cache_folder(out), fingerprint(source, options))
+    if shared is None:
+        return Caches(own, own, own)
+    return Caches(
+        own,
+        _shared(source, shared.folder, "mono", shared.mono_options(options)),
+        _shared(source, shared.folder, "pairs", shared.pairs_options(options)),
+    )
+
+
+def _shared(source: Source, folder: Path, stage: str, options: Options) -> StageCache:
+    key = fingerprint(source, options)
+    return StageCache(folder / f"{stage}-{key[:16]}", key)
