@@ -102,7 +102,7 @@ def see_pairs(
     found = make_predictor(options).predict(
         frames,
         edges,
-        known=given.known,
+        known=given.known.exact,
         mono=mono,
         moving=masks,
         progress=report,

@@ -56,9 +56,23 @@ class KnownCameras:
     """What the user knows about the cameras; None means: solve for it."""
 
     intrinsics: np.ndarray | None = None
-    """(N, 3, 3) float64 in pixels of the working size; fixed in the solve."""
+    """(N, 3, 3) float64 in pixels of the working size; nan rows for frames whose focal length is
+    not known; fixed in the solve."""
     world_from_cam: np.ndarray | None = None
-    """(N, 4, 4) float64; nan rows for frames whose pose is not known; fixed in the solve."""
+    """(N, 4, 4) float64; nan rows for frames whose pose is not known."""
+    pose_sigma: np.ndarray | None = None
+    """(N, 2) standard deviations of the poses: rotation in degrees, position in their own unit;
+    nan rows for poses that are exact. None: all are; exact poses are fixed in the solve."""
+
+    @property
+    def exact(self) -> KnownCameras:
+        """Without the poses that are known roughly."""
+        if self.world_from_cam is None or self.pose_sigma is None:
+            return self
+        rough = ~np.isnan(self.pose_sigma).any(axis=1)
+        poses = np.where(rough[:, None, None], np.nan, self.world_from_cam)
+        known = bool(np.isfinite(poses).any())
+        return KnownCameras(self.intrinsics, poses if known else None)
 
 
 @dataclass(frozen=True)

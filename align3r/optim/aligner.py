@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,14 +11,14 @@ from torch import Tensor
 
 from align3r.config import AlignOptions
 from align3r.errors import SolveError, UsageError
-from align3r.geometry.rigid import inverse_rigid
+from align3r.optim.constraints import anchors, near_origin, rough_poses
 from align3r.optim.depth import full_depth, scale_map_depth
-from align3r.optim.initial import Start
+from align3r.optim.gauge import from_camera_zero, known_kept, moved, start_from
 from align3r.optim.journal import Checkpoint
 from align3r.optim.keyframes import keyframes_linked, solve_keyframes
 from align3r.optim.sampling import Grid, check_connected, choose_grid, sample_predictions
 from align3r.optim.stages import Scene, solve_joint
-from align3r.optim.state import MEAN_PAIR_SCALE, Estimate, Fixed
+from align3r.optim.state import Estimate, Fixed
 from align3r.optim.threads import torch_threads
 from align3r.types import KnownCameras, PairFlows, PairPredictions, Progress, Solution
 
@@ -53,8 +52,8 @@ def align(
         flows: Flow of pairs, for the flow term; their edges need not be the predictions'.
         static: (N, h, w) bool, True where nothing moves; None: everywhere.
         prior: (N, h, w) positive prior depth; needed for geometry "scale".
-        known: Intrinsics and poses that are not solved for. With poses (two or more places)
-            the result is in their unit and frame.
+        known: Intrinsics and poses that are not solved for, or poses that the solve keeps near.
+            With poses (two or more places) the result is in their unit and frame.
         keyframes: Frames whose pairs are solved first in the "keyframes" schedule.
         start: An earlier solution of the same pairs to set out from, all pairs at once.
         progress: Told ("align", done, total).
@@ -69,7 +68,8 @@ def align(
         SolveError: No pairs, unconnected frames, or values that are not finite.
         UsageError: Options and arguments contradict each other.
     """
-    known = known or KnownCameras()
+    given = known or KnownCameras()
+    known, origin = near_origin(given)
     check_connected(np.asarray(predictions.edges), n_frames)
     lens = _lens(predictions, known)
     keys = np.zeros(0, np.int64) if keyframes is None else np.asarray(keyframes)
@@ -77,17 +77,19 @@ def align(
         scene = _scene(predictions, n_frames, lens, options, torch.device(device))
         picked = _prior_samples(prior, scene)
         scene = replace(scene, fixed=_fixed(known, scene), flows=flows, static=static, prior=picked)
+        scene = replace(scene, rough=rough_poses(known, scene.fixed.focal.device))
         if start is not None:
-            scene = replace(scene, start=_start(start, scene))
+            scene = replace(scene, start=start_from(start, scene, origin))
         if start is None and _in_groups(options, scene, keys):
             estimate, losses = solve_keyframes(scene, keys, progress, checkpoint)
         else:
             estimate, losses = solve_joint(scene, progress, checkpoint)
-    if not scene.fixed.any_pose:
-        estimate = _camera_zero(estimate)
+    if not anchors(scene.fixed, scene.rough).any_pose:
+        estimate = from_camera_zero(estimate)
     depth, confidence = _dense(estimate, scene, lens, predictions, prior)
+    estimate = moved(estimate, torch.from_numpy(origin))
     solution = Solution(
-        world_from_cam=_keep_known(estimate, known),
+        world_from_cam=known_kept(estimate, given.exact),
         focal=estimate.focal.cpu().numpy(),
         principal_point=lens.principal_point,
         depth=depth,
@@ -113,6 +115,9 @@ def _lens(predictions: PairPredictions, known: KnownCameras) -> _Lens:
     if known.intrinsics is None:
         return _Lens(predictions.principal_point, predictions.aspect)
     matrices = np.asarray(known.intrinsics, np.float64)
+    matrices = matrices[np.isfinite(matrices).all(axis=(1, 2))]
+    if len(matrices) == 0:
+        return _Lens(predictions.principal_point, predictions.aspect)
     shared = np.stack(
         [matrices[:, 0, 2], matrices[:, 1, 2], matrices[:, 0, 0] / matrices[:, 1, 1]], axis=1
     )
@@ -163,34 +168,12 @@ def _fixed(known: KnownCameras, scene: Scene) -> Fixed:
     if known.intrinsics is not None:
         focal = torch.from_numpy(np.asarray(known.intrinsics, np.float64)[:, 0, 0].copy())
         fixed = replace(fixed, focal=focal.to(fixed.focal))
-    if known.world_from_cam is not None:
-        pose = np.asarray(known.world_from_cam, np.float64)
+    if known.exact.world_from_cam is not None:
+        pose = np.asarray(known.exact.world_from_cam, np.float64)
         unknown = ~np.isfinite(pose).all(axis=(1, 2), keepdims=True)
         pose = np.where(unknown, np.nan, pose)
         fixed = replace(fixed, world_from_cam=torch.from_numpy(pose).to(fixed.focal))
     return fixed
-
-
-def _start(solution: Solution, scene: Scene) -> Start:
-    """An earlier solution at the pixels that take part, in the gauge of the solve."""
-    if solution.world_from_pair is None or len(solution.world_from_pair) != len(
-        scene.samples.edges
-    ):
-        raise ValueError("the start is not a solution of these pairs")
-    like = scene.fixed.focal
-    pair = torch.from_numpy(solution.world_from_pair).to(like)
-    scale = torch.linalg.det(pair[:, :, :3]).pow(1 / 3)
-    unit = MEAN_PAIR_SCALE / scale.log().mean().exp()
-    pose = torch.tensor(solution.world_from_cam).to(like)
-    pose[:, :3, 3] *= unit
-    depth = solution.depth.reshape(len(pose), -1)[:, scene.grid.index]
-    estimate = Estimate(
-        world_from_cam=pose,
-        focal=torch.from_numpy(solution.focal).to(like),
-        depth=unit * torch.from_numpy(depth).to(like),
-        world_from_pair=unit * pair,
-    )
-    return Start(estimate, math.log(float(unit)))
 
 
 def _prior_samples(prior: np.ndarray | None, scene: Scene) -> Tensor:
@@ -213,35 +196,25 @@ def _prior_samples(prior: np.ndarray | None, scene: Scene) -> Tensor:
 
 def _in_groups(options: AlignOptions, scene: Scene, keyframes: np.ndarray) -> bool:
     """Whether the schedule is keyframes first."""
-    n_frames = len(scene.centred)
+    n_frames, known = len(scene.centred), anchors(scene.fixed, scene.rough)
     if options.schedule == "joint":
         return False
     if options.schedule == "auto":
         linked = keyframes_linked(scene.samples.edges, n_frames, keyframes)
-        return n_frames > JOINT_FRAMES and linked and not scene.fixed.any_pose
+        return n_frames > JOINT_FRAMES and linked and not known.any_pose
     if len(keyframes) < 2:
         raise UsageError(
             f"the keyframes schedule needs at least two keyframes and has {len(keyframes)}",
             hint="use --pairs.graph keyframes with a smaller --pairs.group, "
             "or --align.schedule joint",
         )
-    poses = scene.fixed.world_from_cam[torch.from_numpy(np.asarray(keyframes)), 0, 0]
-    if scene.fixed.any_pose and int(poses.isfinite().sum()) < 2:
+    poses = known.world_from_cam[torch.from_numpy(np.asarray(keyframes)), 0, 0]
+    if known.any_pose and int(poses.isfinite().sum()) < 2:
         raise UsageError(
             f"poses are known of fewer than two of the {len(keyframes)} keyframes",
             hint="use --align.schedule joint",
         )
     return True
-
-
-def _camera_zero(estimate: Estimate) -> Estimate:
-    """The same scene with camera 0 at the origin."""
-    back = inverse_rigid(estimate.world_from_cam[:1])
-    pair = back[:, :3, :3] @ estimate.world_from_pair
-    pair[:, :, 3] += back[:, :3, 3]
-    pose = back @ estimate.world_from_cam
-    pose[0] = torch.eye(4).to(pose)
-    return Estimate(pose, estimate.focal, estimate.depth, pair)
 
 
 def _dense(
@@ -262,15 +235,6 @@ def _dense(
     elif scene.grid.full:
         depth = estimate.depth.float().cpu().numpy().reshape(depth.shape)
     return depth, confidence
-
-
-def _keep_known(estimate: Estimate, known: KnownCameras) -> np.ndarray:
-    """(N, 4, 4) poses; known ones to the last digit as they were given."""
-    poses = estimate.world_from_cam.cpu().numpy()
-    if known.world_from_cam is None:
-        return poses
-    given = np.asarray(known.world_from_cam, np.float64)
-    return np.where(np.isfinite(given).all(axis=(1, 2), keepdims=True), given, poses)
 
 
 def _check_finite(solution: Solution) -> None:

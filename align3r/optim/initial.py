@@ -14,6 +14,7 @@ from torch import Tensor
 from align3r.geometry.rigid import compose, inverse_rigid
 from align3r.geometry.robust import weighted_median, weiszfeld_focal
 from align3r.optim.consensus import consensus_poses, consensus_scales
+from align3r.optim.constraints import anchors
 from align3r.optim.fused import FlowObservations
 from align3r.optim.resection import resect
 from align3r.optim.residuals import Problem
@@ -72,8 +73,9 @@ def initialise(samples: Samples, problem: Problem, fixed: Fixed, *, shared_focal
     pair = torch.cat([log_scale.exp()[:, None, None] * base[:, :3, :3], base[:, :3, 3:]], dim=2)
     estimate = Estimate(world_from_cam, focal, depth, pair)
     log_unit = 0.0
-    if fixed.any_pose:
-        estimate, log_unit = meet_fixed(estimate, fixed)
+    known = anchors(fixed, problem.rough)
+    if known.any_pose:
+        estimate, log_unit = meet_fixed(estimate, known)
     return Start(estimate, log_unit)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from align3r.config import AlignOptions
+from align3r.optim.constraints import POSE_WEIGHT, RoughPoses
 from align3r.optim.gauss_newton import gauss_newton
 from align3r.optim.initial import Start, initialise
 from align3r.optim.journal import Checkpoint, Journal
@@ -50,6 +51,7 @@ class Scene:
     flows: PairFlows | None
     static: np.ndarray | None
     options: AlignOptions
+    rough: RoughPoses | None = None
     start: Start | None = None
     """Float64; found from the pairs where there is none."""
 
@@ -72,6 +74,7 @@ class Scene:
             fixed=fixed,
             flows=_flows_between(self.flows, number),
             static=None if self.static is None else self.static[frames],
+            rough=None if self.rough is None else self.rough.part(number),
         )
         return part, inside
 
@@ -118,7 +121,7 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
         raw,
         problem,
         fixed,
-        _recipe(options, n_frames, with_flow=scene.flows is not None),
+        _recipe(scene),
         resume=resume,
         save=lambda arrays: journal.save(solve, arrays),
         tick=lambda done: journal.tick(solve, done),
@@ -149,14 +152,16 @@ def _precise(raw: Raw, scene: Scene) -> Estimate:
     return estimate_of(state, fine["log_unit"].exp())
 
 
-def _recipe(options: AlignOptions, n_frames: int, *, with_flow: bool) -> Recipe:
-    weights = {"pair": 1.0}
-    if with_flow and options.flow_weight > 0:
+def _recipe(scene: Scene) -> Recipe:
+    options, weights = scene.options, {"pair": 1.0}
+    if scene.flows is not None and options.flow_weight > 0:
         weights["flow"] = options.flow_weight
     if options.smooth_weight > 0:
         # The other terms are means: a sum over frames would outgrow them in a long video and
         # shorten the path.
-        weights["smooth"] = options.smooth_weight / (n_frames - 1)
+        weights["smooth"] = options.smooth_weight / (len(scene.centred) - 1)
+    if scene.rough is not None:
+        weights["pose"] = POSE_WEIGHT
     return Recipe(
         steps=options.steps,
         rate=options.learning_rate,
@@ -177,6 +182,7 @@ def _problem(scene: Scene) -> Problem:
         pairs=point_observations(scene.samples, len(scene.centred)),
         flow=flow,
         prior=scene.prior,
+        rough=scene.rough,
     )
 
 
