@@ -7,10 +7,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Options", "Reconstruction", "__version__", "load", "reconstruct"]
+__all__ = ["Options", "Reconstruction", "__version__", "compare", "load", "reconstruct"]
 
 if TYPE_CHECKING:
     from align3r.config import Options as Options
+    from align3r.evaluate.comparing import compare as compare
     from align3r.io.result import load as load
     from align3r.pipeline import reconstruct as reconstruct
     from align3r.reconstruction import Reconstruction as Reconstruction
@@ -21,6 +22,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _HOMES = {
     "Options": "align3r.config",
     "Reconstruction": "align3r.reconstruction",
+    "compare": "align3r.evaluate.comparing",
     "load": "align3r.io.result",
     "reconstruct": "align3r.pipeline",
 }

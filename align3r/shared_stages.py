@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from align3r.config import AlignOptions, NetworkOptions, Options, OutputOptions,
 from align3r.io.cache import StageCache, cache_folder, fingerprint
 from align3r.io.sources import Source
 from align3r.pairwise.registry import MODELS
+
+MONO = "monocular depth"
+PAIRS = "predict pairs"
+"""The stages that can be shared, as the timings call them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,41 @@ class SharedStages:
             prior=options.prior,
         )
 
+    def names(self, source: Source, options: Options) -> dict[str, str]:
+        """The folders of a run, by the stage as its timings call it.
+
+        Args:
+            source: What all runs are about.
+            options: With the model chosen.
+
+        Raises:
+            InputError: The source cannot be read.
+        """
+        return {
+            stage: f"{stage.replace(' ', '-')}-{fingerprint(source, seen)[:16]}"
+            for stage, seen in self._stages(options)
+        }
+
+    def keep_only(self, names: set[str]) -> None:
+        """Remove the folders of all stages but these."""
+        for folder in self.folder.glob("*"):
+            if folder.name not in names:
+                shutil.rmtree(folder)
+
+    def caches(self, source: Source, options: Options) -> dict[str, StageCache]:
+        """The stage caches of a run, by the stage.
+
+        Raises:
+            InputError: The source cannot be read.
+        """
+        return {
+            stage: StageCache(self.folder / name, name)
+            for stage, name in self.names(source, options).items()
+        }
+
+    def _stages(self, options: Options) -> list[tuple[str, Options]]:
+        return [(MONO, self.mono_options(options)), (PAIRS, self.pairs_options(options))]
+
 
 @dataclass(frozen=True)
 class Caches:
@@ -70,13 +110,5 @@ def open_caches(
         own = StageCache(cache_folder(out), fingerprint(source, options))
     if shared is None:
         return Caches(own, own, own)
-    return Caches(
-        own,
-        _shared(source, shared.folder, "mono", shared.mono_options(options)),
-        _shared(source, shared.folder, "pairs", shared.pairs_options(options)),
-    )
-
-
-def _shared(source: Source, folder: Path, stage: str, options: Options) -> StageCache:
-    key = fingerprint(source, options)
-    return StageCache(folder / f"{stage}-{key[:16]}", key)
+    kept = shared.caches(source, options)
+    return Caches(own, kept[MONO], kept[PAIRS])

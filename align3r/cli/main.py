@@ -13,7 +13,7 @@ from align3r.errors import Align3rError, InputError, NoRoomError, UsageError
 
 COMMANDS = {
     "reconstruct": "cameras, depth, moving masks and points from a video: the main job",
-    "compare": "solve with depth maps and with scale maps, and report both",
+    "compare": "one video in several ways (depth or scale maps, solvers, ...), one report",
     "view": "look at a result in the browser",
     "export": "write a result in other formats: tum, ply, glb",
     "models": "weights of networks: list, download, verify",

@@ -53,11 +53,9 @@ def start_log(*, verbose: bool, quiet: bool) -> Lines:
 class Bars:
     """One progress bar a stage, on stderr; silent where stderr is no terminal."""
 
-    def __init__(self, *, enabled: bool = True, prefix: str = "") -> None:
-        """With a prefix the bars say which of several runs they belong to."""
+    def __init__(self, *, enabled: bool = True) -> None:
         self._bar: tqdm[Any] | None = None
         self._stage = ""
-        self._prefix = prefix
         # None: tqdm itself looks whether there is a terminal.
         self._disable = None if enabled else True
 
@@ -68,7 +66,7 @@ class Bars:
             self._stage = stage
             self._bar = tqdm(
                 total=total,
-                desc=f"{self._prefix}{stage}",
+                desc=stage,
                 file=sys.stderr,
                 disable=self._disable,
                 leave=True,

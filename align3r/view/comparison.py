@@ -1,7 +1,8 @@
-"""compare.png: depth of two reconstructions of one video side by side, and their ratio."""
+"""compare.png: depth of several reconstructions of one video, and their ratios to the first."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,22 +19,33 @@ from align3r.view.palette import (
 )
 from align3r.view.pictures import mask_overlay, panel_size
 
-LABEL_WIDTH = 150
+LABEL_WIDTH = 190
 RATIO_SPAN = 0.2
-"""Ratios from 1 / 1.2 to 1.2 span the colours of the last row."""
+"""Ratios from 1 / 1.2 to 1.2 span the colours of a ratio."""
+PANEL = 300
+SMALL_PANEL = 220
+"""Long side of a panel, and where there are more than `FEW` runs."""
+FEW = 3
 
 
-def relative_scale(first: Reconstruction, second: Reconstruction) -> float:
-    """Factor on the depth of `second` that makes the median ratio to `first` one.
+def relative_depth(base: Reconstruction, other: Reconstruction) -> tuple[float, float]:
+    """How the depth of one reconstruction differs from that of another.
 
-    Every reconstruction of a video has a free scale; without this their depths differ by it.
+    Every reconstruction of a video has a free scale; without it their depths differ by that alone.
+
+    Returns:
+        The factor on the depth of `other` that makes the median ratio to `base` one, and the
+        median of the absolute logarithm of the ratios that remain: 0.01 is a gap of one percent.
     """
     ratios = []
-    for i in spread(len(first), 32):
-        ratio = first.depth(int(i))[::4, ::4] / second.depth(int(i))[::4, ::4]
+    for i in spread(len(base), 32):
+        ratio = base.depth(int(i))[::4, ::4] / other.depth(int(i))[::4, ::4]
         ratios.append(ratio[np.isfinite(ratio)])
     flat = np.concatenate(ratios)
-    return float(np.median(flat)) if flat.size else 1.0
+    if not flat.size:
+        return 1.0, 0.0
+    scale = float(np.median(flat))
+    return scale, float(np.median(np.abs(np.log(flat / scale))))
 
 
 def log_ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -42,58 +54,72 @@ def log_ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return np.asarray(np.log(first / second))
 
 
-def write_comparison(
-    first: Reconstruction,
-    second: Reconstruction,
-    path: Path,
-    *,
-    names: tuple[str, str],
-    columns: int = 5,
-) -> None:
-    """Draw image, both depths and their ratio for a few frames, one column a frame.
+def write_comparison(scenes: Mapping[str, Reconstruction], path: Path, *, columns: int = 5) -> None:
+    """Draw a few frames, one column a frame: image, depth of the first, depth and ratio of others.
 
-    Both depths are in one scale and share one colour range. In the last row white means equal,
-    red that the first is farther, blue that it is nearer; full colour is 20 %.
+    All depths are in the scale of the first and share its colour range. In a ratio white means
+    equal, red farther than the first, blue nearer; full colour is 20 %.
+
+    Args:
+        scenes: By name, the one that the others are compared with first.
+        path: File to write.
+        columns: At most so many frames.
 
     Raises:
         OSError: The picture cannot be written.
     """
-    size = panel_size(first.size, 300)
-    span, scale = depth_range(first), relative_scale(first, second)
+    names, (base, *others) = list(scenes), list(scenes.values())
+    size = panel_size(base.size, PANEL if len(scenes) <= FEW else SMALL_PANEL)
+    scales = [relative_depth(base, scene)[0] for scene in others]
+    words = ["image", names[0]]
+    for name in names[1:]:
+        words += [name, f"{name} : {names[0]}"]
+    labels = np.concatenate([_label(word, size[1]) for word in words])
+    span = depth_range(base)
     strips = [
-        _column(first, second, int(i), size=size, span=span, scale=scale)
-        for i in spread(len(first), columns)
+        _column(base, others, scales, int(i), size=size, span=span)
+        for i in spread(len(base), columns)
     ]
-    words = ["image", names[0], names[1], f"ratio ({RATIO_SPAN:.0%})"]
-    labels = np.concatenate([_label(w, size[1]) for w in words])
     write_png(np.concatenate([labels, *strips], axis=1), path)
 
 
 def _column(
-    first: Reconstruction,
-    second: Reconstruction,
+    base: Reconstruction,
+    others: Sequence[Reconstruction],
+    scales: Sequence[float],
     i: int,
     *,
     size: tuple[int, int],
     span: DepthRange,
-    scale: float,
 ) -> np.ndarray:
-    """The four pictures of one frame, above each other, with a thin gap."""
-    one, two = first.depth(i), second.depth(i) * scale
-    pictures = [
-        mask_overlay(first, i),
-        depth_picture(one, span),
-        depth_picture(two, span),
-        diverging(log_ratio(one, two) / np.log1p(RATIO_SPAN)),
-    ]
+    """The pictures of one frame, above each other, with a thin gap."""
+    own = base.depth(i)
+    image = cv2.resize(mask_overlay(base, i), size, interpolation=cv2.INTER_AREA)
+    pictures = [_numbered(image, int(base.frame_index[i])), depth_picture(own, span)]
+    for scene, scale in zip(others, scales, strict=True):
+        depth = scene.depth(i) * scale
+        ratio = diverging(log_ratio(depth, own) / np.log1p(RATIO_SPAN))
+        pictures += [depth_picture(depth, span), ratio]
     small = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
-    text = f"frame {first.frame_index[i]}"
-    cv2.putText(small[0], text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(small[0], text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255,) * 3, 1, cv2.LINE_AA)
-    framed = [
-        cv2.copyMakeBorder(p, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255)) for p in small
-    ]
+    white = (255, 255, 255)
+    framed = [cv2.copyMakeBorder(p, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=white) for p in small]
     return np.concatenate(framed)
+
+
+def _numbered(picture: np.ndarray, frame: int) -> np.ndarray:
+    """The picture with the number of its frame."""
+    for colour, thick in ((0, 3), (255, 1)):
+        cv2.putText(
+            picture,
+            f"frame {frame}",
+            (8, 20),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.5,
+            (colour,) * 3,
+            thick,
+            cv2.LINE_AA,
+        )
+    return picture
 
 
 def diverging(values: np.ndarray) -> np.ndarray:
@@ -117,5 +143,8 @@ def _label(words: str, height: int) -> np.ndarray:
     """A white box with words, as high as a row of the picture."""
     box = np.full((height + 4, LABEL_WIDTH, 3), 255, np.uint8)
     at = (10, height // 2 + 6)
-    cv2.putText(box, words, at, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (45, 45, 52), 1, cv2.LINE_AA)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    wide = cv2.getTextSize(words, font, 0.5, 1)[0][0]
+    size = 0.5 * min(1.0, (LABEL_WIDTH - 20) / wide)
+    cv2.putText(box, words, at, font, size, (45, 45, 52), 1, cv2.LINE_AA)
     return box

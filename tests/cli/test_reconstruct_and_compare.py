@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from align3r.cli.compare import folded_table
 from align3r.cli.main import main
 from align3r.cli.reconstruct import result_folder
 from align3r.cli.terminal import table
@@ -35,7 +36,7 @@ def test_reconstruct_says_what_it_did_and_what_to_open(
     shown = capsys.readouterr().out
     assert "warning: the camera hardly moves" in shown
     rows = [line.split() for line in shown.splitlines()]
-    assert ["alignment", "2.5", "480"] in rows
+    assert ["align", "2.5", "480"] in rows
     assert ["total", "3.8", "480"] in rows
     assert "depth.mp4" in shown and "scene.html" not in shown
     assert len(load(out)) == 3
@@ -97,15 +98,20 @@ def test_compare_reports_both(pipeline: Any, clip: Path, tmp_path: Path, capsys:
     assert main(["compare", str(clip), "-o", str(out)]) == 0
     assert [o.align.geometry for o in pipeline.options] == ["depth", "scale"]
     report = json.loads((out / "compare.json").read_text())
-    assert report["runs"]["depth"]["seconds"] == 3.75
+    assert report["runs"]["depth"]["align_seconds"] == 2.5
     assert report["runs"]["scale"]["losses"] == {"total": 0.5}
-    assert report["scale_map_to_depth_map_scale"] == pytest.approx(1 / 1.5, rel=1e-6)
-    assert "| seconds | 3.8 | 3.8 |" in (out / "compare.md").read_text()
+    assert report["runs"]["scale"]["scale_to_base"] == pytest.approx(1 / 1.5, rel=1e-6)
+    assert report["runs"]["scale"]["depth_gap_percent"] == pytest.approx(0, abs=1e-3)
+    about = (out / "compare.md").read_text()
+    assert "| scale | 1.2 | 2.5 | 480 | 0.5 | 0.00 |" in about
+    assert "the same problem as a depth map" in about
     assert cv2.imread(str(out / "compare.png")) is not None
     assert {p.name for p in out.iterdir()} == {
         *["depth", "scale", "compare.json", "compare.md", "compare.png"]
     }
-    assert "loss: total" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert ["scale", "1.2", "2.5", "480", "0.5", "0.00"] in [x.split() for x in shown.splitlines()]
+    assert "the same problem as a depth map" in shown and "scale: the camera hardly" in shown
     assert len(load(out / "scale")) == 3
     assert {p.name for p in tmp_path.iterdir()} == {"both", "clip.mp4"}
 
@@ -134,7 +140,7 @@ def test_compare_against_a_truth(
     scores = report["runs"]["depth"]["score"]
     assert scores["abs_rel"] == pytest.approx(0, abs=1e-6)
     assert scores["delta1"] == 1
-    assert "depth Abs Rel" in (tmp_path / "both" / "compare.md").read_text()
+    assert "| Abs Rel |" in (tmp_path / "both" / "compare.md").read_text()
 
 
 def test_compare_takes_up_where_it_failed(pipeline: Any, clip: Path, tmp_path: Path) -> None:
@@ -145,6 +151,73 @@ def test_compare_takes_up_where_it_failed(pipeline: Any, clip: Path, tmp_path: P
     pipeline.error = None
     assert main(words) == 0
     assert [o.align.geometry for o in pipeline.options] == ["depth", "scale", "scale"]
+
+
+def test_several_things_are_varied_one_at_a_time(pipeline: Any, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all"
+    words = ["compare", str(clip), "--vary", "geometry", "solver", "flow=off", "-o", str(out)]
+    assert main([*words, "--align.solver", "adam"]) == 0
+    changed = [
+        (o.align.geometry, o.align.solver, o.align.flow_weight > 0) for o in pipeline.options
+    ]
+    assert changed == [
+        ("depth", "adam", True),
+        ("scale", "adam", True),
+        ("depth", "gauss-newton", True),
+        ("depth", "adam", False),
+    ]
+    runs = json.loads((out / "compare.json").read_text())["runs"]
+    assert {name: entry["varies"] for name, entry in runs.items()} == {
+        "base": "",
+        "scale": "geometry",
+        "gauss-newton": "solver",
+        "flow-off": "flow",
+    }
+    assert {path.name for path in out.iterdir() if path.is_dir()} == set(runs)
+
+
+def test_graphs_of_the_frames_there_are(
+    pipeline: Any, make_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    clip = make_clip("longer.mp4", n=13)
+    assert main(["compare", str(clip), "--vary", "graph", "-o", str(tmp_path / "out")]) == 0
+    graphs = [o.pairs.graph for o in pipeline.options]
+    assert graphs == ["keyframes", "complete", "swinstride", "logwin"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--vary", "geometri"], "did you mean geometry?"),
+        (["--vary", "speed"], "there are geometry, solver, flow, graph, prior"),
+        (["--vary", "graph=complete,nothing"], "there is no 'nothing' for graph"),
+        (["--vary", "geometry", "geometry=scale"], "varied twice"),
+        (["--vary", "geometry=depth"], "changes nothing"),
+        (["--vary", "graph=complete"], "of 3 frames changes nothing"),
+        (["--vary", "prior"], "add --align.geometry scale"),
+        (["--vary", "prior", "--align.geometry", "scale"], "give depth maps with --prior-dir"),
+        (["--vary"], "nothing is to be varied"),
+    ],
+)
+def test_what_cannot_be_varied_is_said_before_any_work(
+    pipeline: Any, clip: Path, tmp_path: Path, capsys: Captured, words: list[str], told: str
+) -> None:
+    assert main(["compare", str(clip), "-o", str(tmp_path / "out"), *words]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert not pipeline.options
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4"}
+
+
+def test_runs_of_another_comparison_are_not_taken_along(
+    pipeline: Any, clip: Path, tmp_path: Path
+) -> None:
+    pipeline.error, pipeline.fail_at = SolveError("no"), 2
+    words = ["compare", str(clip), "-o", str(tmp_path / "out"), "--vary"]
+    assert main([*words, "solver", "flow"]) == 5
+    pipeline.error = None
+    assert main([*words, "geometry"]) == 0
+    folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert folders == {"depth", "scale"}
 
 
 def test_compare_replaces_only_comparisons_and_only_when_asked(
@@ -159,6 +232,13 @@ def test_compare_replaces_only_comparisons_and_only_when_asked(
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     assert main(["compare", str(clip), "-o", str(tmp_path / "mine"), "--overwrite"]) == 2
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_a_table_that_is_too_wide_is_folded() -> None:
+    lines = folded_table(("", "one", "two"), [("a", "1.5", "2")], width=10).splitlines()
+    assert lines == ["     one", "  ------", "  a  1.5", "", "     two", "  ------", "  a    2"]
+    whole = folded_table(("", "one", "two"), [("a", "1.5", "2")], width=80)
+    assert whole == table(("", "one", "two"), [("a", "1.5", "2")])
 
 
 def test_tables_line_up() -> None:

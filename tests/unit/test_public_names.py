@@ -17,12 +17,13 @@ def test_the_public_names_are_these() -> None:
         "Options",
         "Reconstruction",
         "__version__",
+        "compare",
         "load",
         "reconstruct",
     ]
 
 
-@pytest.mark.parametrize("name", ["Options", "Reconstruction", "load", "reconstruct"])
+@pytest.mark.parametrize("name", ["Options", "Reconstruction", "compare", "load", "reconstruct"])
 def test_names_are_what_their_homes_hold(name: str) -> None:
     home = importlib.import_module(align3r._HOMES[name])
     assert getattr(align3r, name) is getattr(home, name)

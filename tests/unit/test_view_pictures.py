@@ -16,7 +16,7 @@ from align3r.errors import InputError
 from align3r.reconstruction import Reconstruction
 from align3r.view import video_writer
 from align3r.view.camera_plot import frustum_corners, round_length
-from align3r.view.comparison import diverging, relative_scale, write_comparison
+from align3r.view.comparison import LABEL_WIDTH, diverging, relative_depth, write_comparison
 from align3r.view.pictures import (
     contact_sheet,
     mask_overlay,
@@ -148,13 +148,37 @@ def test_the_contact_sheet_has_a_column_a_frame(make_scene: MakeScene, tmp_path:
 def test_the_comparison_undoes_the_free_scale(make_scene: MakeScene, tmp_path: Path) -> None:
     one, two = make_scene(2), make_scene(2)
     two.maps._depth[:] *= 0.25  # type: ignore[attr-defined]
-    assert relative_scale(one, two) == pytest.approx(4.0)
-    write_comparison(one, two, tmp_path / "compare.png", names=("depth map", "scale map"))
+    assert relative_depth(one, two) == pytest.approx((4.0, 0.0), abs=1e-6)
+    write_comparison({"depth": one, "scale": two}, tmp_path / "compare.png")
     picture = cv2.imread(str(tmp_path / "compare.png"))
     assert picture is not None
-    last_row = picture[-60:, 160:].astype(int)
+    last_row = picture[-60:, LABEL_WIDTH:].astype(int)
     white = (last_row > 235).all(axis=-1)
     assert white.mean() > 0.8, "equal depths must look equal"
+
+
+def test_the_comparison_has_two_rows_more_for_every_run(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    one, two, three = make_scene(4), make_scene(4), make_scene(4)
+    three.maps._depth[:, :, 20:] *= 1.1  # type: ignore[attr-defined]
+    scenes = {"depth": one, "scale": two, "scale-grid": three}
+    write_comparison(scenes, tmp_path / "compare.png", columns=3)
+    picture = cv2.imread(str(tmp_path / "compare.png")).astype(int)
+    assert picture.shape[0] == 6 * (60 + 4) and picture.shape[1] == LABEL_WIDTH + 3 * (80 + 4)
+    ratio = picture[-62:-2, LABEL_WIDTH + 2 : LABEL_WIDTH + 82]
+    redder = ratio[..., 2] - ratio[..., 0]
+    # The scale is the median ratio: half of the pixels are 5 % nearer, the others farther.
+    assert redder[10:, 50:].mean() > redder[10:, 10:30].mean() + 20
+
+
+def test_a_gap_is_what_a_scale_does_not_explain(make_scene: MakeScene) -> None:
+    one, two = (make_scene(8, size=(64, 48), working=(64, 48)) for _ in range(2))
+    noise = np.random.default_rng(0).normal(0, 0.05, (8, 48, 64))
+    two.maps._depth[:] *= 3 * np.exp(noise)  # type: ignore[attr-defined]
+    scale, gap = relative_depth(one, two)
+    assert scale == pytest.approx(1 / 3, rel=0.02)
+    assert gap == pytest.approx(0.6745 * 0.05, rel=0.1)  # median of |normal|
 
 
 def test_diverging_colours() -> None:

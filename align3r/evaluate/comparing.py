@@ -1,0 +1,198 @@
+"""One source reconstructed in several ways, and one report about them."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from align3r import pipeline
+from align3r.config import Options
+from align3r.errors import InputError, UsageError
+from align3r.evaluate.comparison_report import Row, describe_runs, make_report, write_report
+from align3r.evaluate.sequences import Truth, read_truth
+from align3r.evaluate.variations import Run, plan_runs, read_vary
+from align3r.given import read_given
+from align3r.io.cache import fingerprint
+from align3r.io.lock import one_run_at_a_time
+from align3r.io.result import load
+from align3r.io.sources import Source
+from align3r.io.whole import check_output
+from align3r.pairwise.registry import MODELS, choose_model
+from align3r.progress import Report, as_report
+from align3r.reconstruction import Reconstruction
+from align3r.shared_stages import SharedStages
+from align3r.types import Progress
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came out; all of it is in the folder, too."""
+
+    runs: Mapping[str, Reconstruction]
+    """By name, the base run first."""
+    table: Sequence[Row]
+    """A row a run, in the same order."""
+    report: Mapping[str, Any]
+    """What compare.json holds."""
+
+
+def compare(
+    source: Source,
+    out: str | Path,
+    *,
+    vary: Sequence[str] = ("geometry",),
+    options: Options | None = None,
+    truth: Truth | str | Path | None = None,
+    progress: bool | Progress = False,
+) -> Comparison:
+    """Reconstruct a source in several ways that differ in one thing each, and report on all.
+
+    What the runs have in common (monocular depth, pairs, flow) is computed once. Interrupted, the
+    same call goes on where it stopped.
+
+    Args:
+        source: As in `reconstruct`.
+        out: Folder of the report and of one result a run; whole or not at all.
+        vary: geometry, solver, flow, graph, prior; `graph=complete,logwin` takes these values.
+        options: Of the base run, which all others are compared with.
+        truth: Ground truth, or the .npz of a rendered clip or a folder in TUM layout that has it.
+        progress: As in `reconstruct`; the stage is told with the name of the run before it.
+
+    Raises:
+        UsageError: A variation that does not exist or changes nothing, a place that is taken.
+        InputError: The source or the truth cannot be read, or the place not written.
+        Align3rError: What `reconstruct` raises; the runs before are kept for the next call.
+    """
+    options = options or Options()
+    options = replace(options, model=choose_model(options))
+    report, out = as_report(progress), Path(out)
+    asked = read_vary(vary, options)
+    check_place(out, overwrite=options.output.overwrite)
+    known = _truth(truth)
+    runs = plan_runs(asked, options, cache(lambda: _count_frames(source, options, report)))
+    work = out.with_name(f".{out.name}.compare")
+    with one_run_at_a_time(out):
+        shared = _shared(runs, work)
+        seen = {run.name: shared.names(source, run.options) for run in runs}
+        scenes = _reconstruct_all(source, runs, work, shared=shared, seen=seen, report=report)
+        changes = {run.name: run.axis for run in runs}
+        about = make_report(scenes, source=source, truth=known, changes=changes, seen=seen)
+        with replacing(out):
+            write_report(about, scenes, work)
+            _tidy(work, keep=set(scenes))
+            work.replace(out)
+    scenes = {run.name: load(out / run.name) for run in runs}
+    return Comparison(scenes, describe_runs(about), about)
+
+
+def _count_frames(source: Source, options: Options, report: Report) -> int:
+    return len(read_given(source, options, fit=MODELS[options.model].fit, report=report).frames)
+
+
+def _shared(runs: Sequence[Run], work: Path) -> SharedStages:
+    reads_flow = any(run.options.align.flow_weight > 0 for run in runs)
+    return SharedStages(work / ".stages", flow=reads_flow)
+
+
+def _reconstruct_all(
+    source: Source,
+    runs: Sequence[Run],
+    work: Path,
+    *,
+    shared: SharedStages,
+    seen: Mapping[str, Mapping[str, str]],
+    report: Report,
+) -> dict[str, Reconstruction]:
+    """Every run, one after the other; what an interrupted comparison has finished is kept."""
+    scenes = {}
+    for k, run in enumerate(runs):
+        # Pairs are large: what no later run reads goes at once.
+        shared.keep_only({name for later in runs[k:] for name in seen[later.name].values()})
+
+        def told(stage: str, done: int, total: int, name: str = run.name) -> None:
+            report(f"{name}: {stage}", done, total)
+
+        scenes[run.name] = _reconstruct_once(
+            source, run.options, work / run.name, shared=shared, report=told
+        )
+    return scenes
+
+
+def _reconstruct_once(
+    source: Source, options: Options, folder: Path, *, shared: SharedStages, report: Report
+) -> Reconstruction:
+    """One run, not repeated if an interrupted comparison had finished it already."""
+    # The run replaces its own earlier outcome.
+    options = replace(options, output=replace(options.output, overwrite=True))
+    key = fingerprint(source, options)
+    note = folder.with_name(f"{folder.name}.key")
+    if note.is_file() and note.read_text(encoding="utf-8") == key and folder.is_dir():
+        return load(folder)
+    note.unlink(missing_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    pipeline.reconstruct(source, out=folder, options=options, progress=report, shared=shared)
+    note.write_text(key, encoding="utf-8")
+    return load(folder)
+
+
+def _tidy(folder: Path, *, keep: set[str]) -> None:
+    """Remove what only an interrupted comparison needs, and runs of others before it."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name not in keep:
+            shutil.rmtree(path)
+        elif path.suffix == ".key" or path.name.startswith("."):
+            path.unlink()
+
+
+def _truth(given: Truth | str | Path | None) -> Truth | None:
+    if not isinstance(given, str | Path):
+        return given
+    try:
+        return read_truth(Path(given))
+    # What numpy answers to files of other kinds, and to arrays of other shapes.
+    except (AttributeError, EOFError, IndexError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{given} holds no ground truth: wanted is the .npz of a rendered clip, or a folder in "
+            "TUM layout",
+            hint="write one with examples/render_clip.py",
+        ) from error
+
+
+def check_place(out: Path, *, overwrite: bool) -> None:
+    """Refuse a taken place before any work is done.
+
+    Raises:
+        UsageError: `out` exists and overwriting is off, or it is no comparison.
+        InputError: The place cannot be written.
+    """
+    if not (out.is_dir() and any(out.iterdir())):
+        check_output(out, overwrite)
+        return
+    if not overwrite:
+        raise UsageError(f"{out} exists already", hint="add --overwrite, or choose another with -o")
+    if not (out / "compare.json").is_file():
+        raise UsageError(
+            f"{out} is not a comparison and will not be replaced", hint="choose another with -o"
+        )
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[None]:
+    """Put what is at `out` aside while the block runs; bring it back if the block fails."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    try:
+        yield
+    except BaseException:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

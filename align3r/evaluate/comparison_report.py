@@ -1,0 +1,238 @@
+"""What a comparison measured: for programs, for the terminal and for people's pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from align3r import __version__
+from align3r.evaluate.score import score
+from align3r.evaluate.sequences import Truth
+from align3r.io.jsonable import jsonable
+from align3r.io.sources import Source, resolve_source
+from align3r.reconstruction import Reconstruction
+from align3r.view.comparison import relative_depth, write_comparison
+
+Row = Mapping[str, str | float]
+"""Name of the run and its figures, by the heads of the table; what was not measured is absent."""
+
+RUN = "run"
+ALIGN = "align"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of the table."""
+
+    head: str
+    path: tuple[str, ...]
+    """Where it is in the entry of a run in compare.json."""
+    form: str = ".4g"
+    about: str = ""
+    """For people; empty where the head says it."""
+
+
+COLUMNS = (
+    Column("predict s", ("predict_seconds",), ".1f", "depth networks, pairs and their flow"),
+    Column("align s", ("align_seconds",), ".1f", "from pairs to cameras and dense depth"),
+    Column("align MB", ("align_peak_mb",), ".0f", "largest memory of the process meanwhile"),
+    Column("loss", ("losses", "total"), about="the weighted sum of the terms after it"),
+    Column("pair", ("losses", "pair")),
+    Column("flow", ("losses", "flow")),
+    Column("smooth", ("losses", "smooth")),
+    Column("pose", ("losses", "pose"), about="distance from roughly known cameras"),
+    Column("off %", ("depth_gap_percent",), ".2f", "median distance of the depth from the base's"),
+    Column("ATE m", ("score", "ate_m"), about="root mean square error of the camera positions"),
+    Column("ATE %", ("score", "ate_percent"), ".3g", "the same, of the length of the path"),
+    Column("RPE deg", ("score", "rpe_rot_deg"), ".3g", "error of rotation from frame to frame"),
+    Column("focal %", ("score", "focal_error_percent"), ".3g", "error of the focal length"),
+    Column("Abs Rel", ("score", "abs_rel"), about="mean relative error of depth, one scale"),
+    Column("d<1.25", ("score", "delta1"), about="part of the depth within a factor of 1.25"),
+    Column("static", ("score", "abs_rel_static"), about="Abs Rel where nothing moves"),
+    Column("moving", ("score", "abs_rel_moving"), about="Abs Rel where something moves"),
+    Column("IoU", ("score", "mask_iou"), ".3g", "moving masks against the true ones"),
+)
+"""The table; columns that no run has a figure for are left out. compare.json has all scores."""
+
+
+def make_report(
+    scenes: Mapping[str, Reconstruction],
+    *,
+    source: Source,
+    truth: Truth | None,
+    changes: Mapping[str, str],
+    seen: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    """Everything that was measured, for compare.json.
+
+    Args:
+        scenes: By the name of the run, the base run first.
+        source: What they are about.
+        truth: Its truth, if it is known.
+        changes: What each run varies; empty for the base run.
+        seen: The shared stages of each run: runs with the same name of a stage had it in common.
+    """
+    base = next(iter(scenes.values()))
+    runs = {}
+    for name, scene in scenes.items():
+        scale, gap = relative_depth(base, scene)
+        runs[name] = {
+            "varies": changes[name],
+            "predict_seconds": _shared_seconds(name, scenes, seen),
+            **_alignment(scene),
+            "losses": scene.info.get("losses", {}),
+            "warnings": scene.info.get("warnings", []),
+            "scale_to_base": scale,
+            "depth_gap_percent": 100 * gap,
+        }
+        if truth is not None:
+            runs[name]["score"] = score(scene, truth)
+    return {
+        "align3r": __version__,
+        "source": resolve_source(source).name,
+        "frames": len(base),
+        "runs": runs,
+    }
+
+
+def _shared_seconds(
+    name: str, scenes: Mapping[str, Reconstruction], seen: Mapping[str, Mapping[str, str]]
+) -> float:
+    """Seconds of the stages that runs share; the one that came first took them, not a reader."""
+    own = [row["stage"] for row in scenes[name].info.get("timings", [])]
+    seconds = 0.0
+    for stage, place in seen[name].items():
+        sharing = [scene for run, scene in scenes.items() if seen[run][stage] == place]
+        took = [
+            float(row["seconds"])
+            for scene in sharing
+            for row in scene.info.get("timings", [])
+            if row["stage"] == stage and stage in own
+        ]
+        seconds += max(took, default=0.0)
+    return seconds
+
+
+def _alignment(scene: Reconstruction) -> dict[str, float]:
+    for row in scene.info.get("timings", []):
+        if row["stage"] == ALIGN:
+            return {"align_seconds": row["seconds"], "align_peak_mb": row["peak_mb"]}
+    return {}
+
+
+def describe_runs(report: Mapping[str, Any]) -> list[Row]:
+    """The table as numbers, a row a run."""
+    rows: list[Row] = []
+    for name, entry in report["runs"].items():
+        row: dict[str, str | float] = {RUN: name}
+        for column in COLUMNS:
+            value = _look_up(entry, column.path)
+            if value is not None:
+                row[column.head] = value
+        rows.append(row)
+    return rows
+
+
+def _look_up(entry: Mapping[str, Any], path: Iterable[str]) -> float | None:
+    value: Any = entry
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    # A score that has nothing to compare is nan.
+    return None if value is None or value != value else float(value)
+
+
+def in_words(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Head and cells of the table."""
+    columns = [c for c in COLUMNS if any(c.head in row for row in rows)]
+    cells = [[str(row[RUN]), *(_number(row.get(c.head), c.form) for c in columns)] for row in rows]
+    return ["", *(c.head for c in columns)], cells
+
+
+def _number(value: str | float | None, form: str) -> str:
+    return "-" if value is None else format(float(value), form)
+
+
+def remarks(report: Mapping[str, Any]) -> list[str]:
+    """What the figures mean, a sentence each, as far as these runs show it."""
+    runs = report["runs"]
+    said = []
+    if {"depth", "scale"} <= set(runs):
+        said.append(_free_scale_maps(runs))
+    if {"depth", "scale-grid"} <= set(runs):
+        said.append(_smooth_scales(runs))
+    varied = {entry["varies"] for entry in runs.values()}
+    if varied & {"flow", "graph"}:
+        said.append(
+            "Losses of runs with other terms or other pairs are not about the same things: compare "
+            "them where both are the same."
+        )
+    for name, entry in runs.items():
+        said += [f"{name}: {warning}" for warning in entry["warnings"]]
+    return said
+
+
+def _free_scale_maps(runs: Mapping[str, Any]) -> str:
+    depth, scale = runs["depth"]["losses"], runs["scale"]["losses"]
+    loss = 100 * abs(scale["total"] / depth["total"] - 1)
+    gap = abs(runs["scale"]["depth_gap_percent"] - runs["depth"]["depth_gap_percent"])
+    return (
+        "With the same start a free scale map is the same problem as a depth map, because its "
+        "logarithm is that of the depth minus a constant a pixel: here the losses differ by "
+        f"{loss:.2g} %, the depths by {gap:.2g} %."
+    )
+
+
+def _smooth_scales(runs: Mapping[str, Any]) -> str:
+    depth, grid = runs["depth"], runs["scale-grid"]
+    words = (
+        "scale-grid has few scales a frame where the others have one a pixel, so what it wins or "
+        "loses is the prior's doing"
+    )
+    if "score" not in grid:
+        return f"{words}."
+    one, two = depth["score"]["abs_rel"], grid["score"]["abs_rel"]
+    return f"{words}: Abs Rel {two:.4g} against {one:.4g}."
+
+
+def as_markdown(report: Mapping[str, Any]) -> str:
+    """The table, what its heads mean, and remarks, for people and pull requests."""
+    rows = describe_runs(report)
+    head, cells = in_words(rows)
+    base = next(iter(report["runs"]))
+    lines = [
+        f"# {', '.join(report['runs'])}",
+        "",
+        f"Source: {report['source']}, {report['frames']} frames, align3r {report['align3r']}. "
+        f"Every run differs from {base} in one thing.",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|---|" + "---:|" * (len(head) - 1),
+        *["| " + " | ".join(row) + " |" for row in cells],
+        "",
+        *[f"- {c.head}: {c.about}." for c in COLUMNS if c.head in head and c.about],
+        "",
+        *[f"{remark}\n" for remark in remarks(report)],
+        "![image, depth of every run, ratio to the base run](compare.png)",
+        "",
+        f"All depths are in the scale of {base}. Ratio: white is equal, red: farther than {base},",
+        "blue: nearer; full colour is 20 %.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def write_report(
+    report: Mapping[str, Any], scenes: Mapping[str, Reconstruction], folder: Path
+) -> None:
+    """Write compare.json, compare.md and compare.png.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    write_comparison(scenes, folder / "compare.png")
+    (folder / "compare.md").write_text(as_markdown(report), encoding="utf-8")
+    text = json.dumps(jsonable(report), indent=2, allow_nan=False)
+    (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
