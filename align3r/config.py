@@ -59,6 +59,9 @@ class CameraOptions:
     """Known fx, fy, cx, cy in source pixels; the centre of the top-left pixel is (0, 0)."""
     poses: str | None = None
     """Known camera poses: a TUM trajectory or a cameras.npz; matched to the frames by time."""
+    pose_sigma: tuple[float, float] | None = None
+    """The known poses are rough: standard deviations of their rotations in degrees and of their
+    positions in their own unit. The poses are exact when not given."""
     masks: str | None = None
     """Folder of your own masks, one image a frame, white = moving; they win over automatic ones.
     On the command line, sam2 means: automatic masks, refined by SAM 2."""

@@ -241,7 +241,7 @@ def _as_reconstruction(
     working = np.stack([intrinsic_matrix(f, solution.principal_point) for f in solution.focal])
     working[:, 1, 1] /= predictions.aspect
     if known.intrinsics is not None:
-        working = known.intrinsics
+        working = np.where(np.isnan(known.intrinsics), working, known.intrinsics)
     scale: ScaleKind = "relative" if known.world_from_cam is None else "known-camera"
     return Reconstruction(
         world_from_cam=solution.world_from_cam,

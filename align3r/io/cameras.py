@@ -25,13 +25,33 @@ def read_known_cameras(options: CameraOptions, frames: Frames) -> KnownCameras:
         where a frame has no pose.
 
     Raises:
-        UsageError: Focal length and intrinsics are both given, not finite or not positive.
+        UsageError: Focal length and intrinsics are both given, not finite or not positive; or
+            standard deviations without poses, or that are not positive numbers.
         InputError: The poses cannot be read, or fewer than two frames of a video get one.
     """
+    sigma = _pose_sigma(options)
     return KnownCameras(
         intrinsics=_known_intrinsics(options, frames),
         world_from_cam=None if options.poses is None else _known_poses(options.poses, frames),
+        pose_sigma=None if sigma is None else np.tile(sigma, (len(frames), 1)),
     )
+
+
+def _pose_sigma(options: CameraOptions) -> tuple[float, float] | None:
+    """Degrees and length, both checked."""
+    if options.pose_sigma is None:
+        return None
+    if options.poses is None:
+        raise UsageError(
+            "--camera.pose-sigma is given, but no poses", hint="give them with --poses"
+        )
+    degrees, length = options.pose_sigma
+    if not (0 < degrees < np.inf and 0 < length < np.inf):
+        raise UsageError(
+            f"standard deviations of {degrees:g} degrees and {length:g} of the known poses",
+            hint="both are positive; leave out --camera.pose-sigma where the poses are exact",
+        )
+    return options.pose_sigma
 
 
 def _known_intrinsics(options: CameraOptions, frames: Frames) -> np.ndarray | None:
