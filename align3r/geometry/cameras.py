@@ -29,11 +29,19 @@ def resize_intrinsics(
 
 
 def rays(
-    shape: tuple[int, int], focal: float, centre: tuple[float, float], *, step: int = 1
+    shape: tuple[int, int],
+    focal: float,
+    centre: tuple[float, float],
+    *,
+    step: int = 1,
+    aspect: float = 1.0,
 ) -> np.ndarray:
-    """(h, w, 3) float32 rays with z = 1 of every `step`-th pixel of an image of (height, width)."""
+    """(h, w, 3) float32 rays with z = 1 of every `step`-th pixel of an image of (height, width).
+
+    `focal` is the horizontal one, `aspect` horizontal over vertical.
+    """
     v, u = np.mgrid[0 : shape[0] : step, 0 : shape[1] : step].astype(np.float32)
-    xy = np.stack([u - centre[0], v - centre[1]], -1) / focal
+    xy = np.stack([u - centre[0], (v - centre[1]) * aspect], -1) / focal
     return np.concatenate([xy, np.ones_like(xy[..., :1])], -1).astype(np.float32)
 
 
@@ -45,6 +53,7 @@ def ego_flow(
     *,
     target_focal: float | None = None,
     target_centre: tuple[float, float] | None = None,
+    aspect: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flow that a static scene shows when the camera moves.
 
@@ -55,12 +64,14 @@ def ego_flow(
         centre: Principal point, pixels, of both views.
         target_focal: Focal length of the target view, if it has its own.
         target_centre: Principal point of the target view, if it has its own.
+        aspect: Horizontal over vertical focal length of both views; `focal` is horizontal.
 
     Returns:
         (h, w, 2) float32 flow in pixels, and (h, w) bool: in front of the target camera.
     """
     motion = target_from_source.astype(np.float32)
-    source = rays((inverse_depth.shape[0], inverse_depth.shape[1]), focal, centre)
+    shape = (inverse_depth.shape[0], inverse_depth.shape[1])
+    source = rays(shape, focal, centre, aspect=aspect)
     point = source @ motion[:3, :3].T + inverse_depth[..., None] * motion[:3, 3]
     z = point[..., 2]
     seen = point[..., :2] / np.maximum(z, 1e-3)[..., None]
@@ -68,6 +79,8 @@ def ego_flow(
     flow = focal * (seen - source[..., :2])
     if target_focal is not None:
         flow += (target_focal - focal) * seen
+    if aspect != 1.0:
+        flow[..., 1] /= aspect
     if target_centre is not None:
         flow += np.subtract(target_centre, centre)
     return flow.astype(np.float32), z > 1e-3

@@ -69,6 +69,15 @@ def test_two_kinds_of_camera() -> None:
     np.testing.assert_array_equal(same, ego_flow(rho, pose, FOCAL, CENTRE)[0])
 
 
+def test_pixels_that_are_not_square() -> None:
+    rho, pose = inverse_depths(2), motion((0.02, -0.1, 0.05), (0.1, 0.02, -0.1))
+    flow, _ = ego_flow(rho, pose, FOCAL, CENTRE, target_focal=24.0, aspect=1.08)
+    k, other = intrinsic_matrix(FOCAL, CENTRE), intrinsic_matrix(24.0, CENTRE)
+    k[1, 1] /= 1.08
+    other[1, 1] /= 1.08
+    np.testing.assert_allclose(flow, slow_ego_flow(rho, pose, k, other), atol=2e-4)
+
+
 def test_a_camera_at_rest_sees_no_flow() -> None:
     flow, in_front = ego_flow(inverse_depths(), np.eye(4), FOCAL, CENTRE)
     assert in_front.all()
