@@ -1,23 +1,20 @@
-"""Depth, out of the way: the normal equations without it, and the best depth given the rest."""
+"""The normal equations with every depth eliminated."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from align3r.optim.fused import FlowObservations
 from align3r.optim.linearise import (
+    Matrices,
     Pull,
-    Ray,
-    flow_counts,
     flow_products,
+    flow_share,
+    matrices_of,
     pair_products,
-    ray_losses,
     view_slices,
 )
-from align3r.optim.residuals import Problem, cam_from_pair, pixel_from_source
+from align3r.optim.residuals import Problem
 from align3r.optim.state import Fixed, State
 from align3r.optim.tangents import (
     BLOCK,
@@ -27,62 +24,13 @@ from align3r.optim.tangents import (
     pose_blocks,
     smooth_blocks,
 )
+from align3r.optim.threads import for_each_frame
 
 CHUNK = 1024
 """Pixels a view at a time, so that their columns stay in cache."""
-DEPTH_STEPS = 6
 
 Blocks = list[tuple[Tensor, Tensor]]
 """Products (..., C, C) and the unknowns (..., C) they are of; the last one is the residual."""
-
-
-@dataclass(frozen=True)
-class Matrices:
-    """What the observations enter through, in the precision of the data."""
-
-    rays: Tensor
-    """(N, 3, P) with z = 1."""
-    pairs: Tensor
-    """(S, 3, 4)."""
-    flow: Tensor
-    """(S', 3, 4) projections; S' is 0 where there is no flow."""
-
-
-def matrices_of(state: State, problem: Problem) -> Matrices:
-    """The matrices of a state."""
-    centred = problem.centred
-    rays = centred / state.focal[:, None, None].to(centred)
-    flow = centred.new_zeros(0, 3, 4)
-    if problem.flow is not None:
-        flow = pixel_from_source(state, problem, problem.flow).to(centred)
-    return Matrices(
-        rays=torch.cat([rays, torch.ones_like(rays[:, :1])], dim=1),
-        pairs=cam_from_pair(state, problem.pairs).to(centred),
-        flow=flow,
-    )
-
-
-def pull_of(state: State, problem: Problem, weights: dict[str, float], *, quiet: float) -> Pull:
-    """What each observation counts in the objective with these weights."""
-    data = problem.pairs
-    flow = torch.zeros(2, dtype=torch.float64)
-    if problem.flow is not None and "flow" in weights:
-        found = matrices_of(state, problem)
-        count = flow_counts(state.depth, found.flow, found.rays, problem.flow)
-        flow = weights["flow"] / count.clamp(min=1.0)
-    return Pull(
-        pair=weights["pair"] / (len(data.edge) // 2 * data.weight.shape[1]),
-        flow=flow,
-        smooth=weights.get("smooth", 0.0),
-        quiet=quiet,
-        pose=weights.get("pose", 0.0),
-    )
-
-
-def _flow_pull(data: FlowObservations, here: slice, pull: Pull) -> Tensor:
-    """(L, 1, P) weight of each flow."""
-    share = pull.flow.to(data.keep)[data.backward_flow[here].long()]
-    return data.keep[here] * share[:, None, None]
 
 
 def reduced_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> Blocks:
@@ -90,30 +38,11 @@ def reduced_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> 
 
     The unknowns are numbered as in `tangents`: 7 a view, 7 a pair, the unit, and the residual.
     """
-    found, flow, data = matrices_of(state, problem), problem.flow, problem.pairs
     n_frames, n_pairs = len(state.focal), len(state.pair_scale)
     device = problem.centred.device
-    spread = torch.arange(NODE, device=device)
     unit = NODE * (n_frames + n_pairs)
-    chains = [pair_tangents(state, data)]
-    nodes = [data.edge + n_frames]
-    if flow is not None:
-        chains.append(flow_tangents(state, problem, flow))
-        nodes.append(flow.sink)
-    blocks: Blocks = []
-    for view in range(n_frames):
-        parts = view_slices(view, data, flow)
-        chain = torch.cat([all_of[part] for all_of, part in zip(chains, parts, strict=False)])
-        other = torch.cat([all_of[part] for all_of, part in zip(nodes, parts, strict=False)])
-        if len(other) == 0:
-            continue
-        gram, schur = _view_products(view, (state, problem, fixed, pull), found, chain)
-        own = (NODE * view + spread).expand(len(other), -1)
-        others = NODE * other[:, None] + spread
-        last = torch.full_like(others[:, :1], unit + 1)
-        blocks.append((gram, torch.cat([own, others, last], dim=1)))
-        units = last[0].new_tensor([unit, unit + 1])
-        blocks.append((schur, torch.cat([own[0], others.flatten(), units])))
+    blocks = _view_blocks(state, problem, fixed, pull)
+    spread = torch.arange(NODE, device=device)
     if pull.smooth > 0:
         own = (NODE * torch.arange(n_frames, device=device)[:, None]) + spread
         last = torch.full_like(own[1:, :1], unit + 1)
@@ -126,96 +55,105 @@ def reduced_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> 
     return blocks
 
 
-def _view_products(
-    view: int, inputs: tuple[State, Problem, Fixed, Pull], found: Matrices, chain: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Products (K, 15, 15) of the observations of a view, and what its depths take from them.
+def _view_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> Blocks:
+    """One block a view that anything is known of: its node, its pairs' and its flows' nodes."""
+    found, data = matrices_of(state, problem), problem.pairs
+    flow = None if pull.flow is None else problem.flow
+    n_frames, n_pairs = len(state.focal), len(state.pair_scale)
+    chains, nodes = [pair_tangents(state, data)], [data.edge + n_frames]
+    if flow is not None:
+        chains.append(flow_tangents(state, problem, flow))
+        nodes.append(flow.sink)
+    spread = torch.arange(NODE, device=problem.centred.device)
+    units = NODE * (n_frames + n_pairs) + torch.arange(2, device=spread.device)
 
-    The second is over own node, other nodes, unit, residual: minus b b^T / a summed over the
-    pixels of free depth, plus the products with the unit over those of fixed depth.
+    def one(view: int) -> Blocks:
+        parts = view_slices(view, data, flow)
+        other = torch.cat([all_of[part] for all_of, part in zip(nodes, parts, strict=False)])
+        if len(other) == 0:
+            return []
+        chain = torch.cat([all_of[part] for all_of, part in zip(chains, parts, strict=False)])
+        # A pair and its mirror see the same other view: its node takes the sum of their columns.
+        nodes_of, slot = torch.unique(other, return_inverse=True)
+        if len(nodes_of) == len(other):
+            nodes_of, slot = other, torch.arange(len(other), device=other.device)
+        product = _view_product(view, (state, problem, fixed, pull), found, (chain, slot))
+        index = (NODE * nodes_of[:, None] + spread).flatten()
+        return [(product, torch.cat([NODE * view + spread, index, units]))]
+
+    return [block for blocks in for_each_frame(one, n_frames) for block in blocks]
+
+
+def _view_product(
+    view: int,
+    inputs: tuple[State, Problem, Fixed, Pull],
+    found: Matrices,
+    links: tuple[Tensor, Tensor],
+) -> Tensor:
+    """(C, C) products over own node, other nodes, unit, residual; depths eliminated.
+
+    That is what the observations sum to minus b b^T / a over the pixels of free depth, plus the
+    products with the unit over those of fixed depth.
     """
-    state, problem, fixed, pull = inputs
-    seen, flown = view_slices(view, problem.pairs, problem.flow)
-    data, flow = problem.pairs, problem.flow
-    own_from = chain.to(found.rays)
+    state, _, fixed, _ = inputs
+    chain, slot = links
     products = chain.new_zeros(len(chain), chain.shape[2], chain.shape[2])
-    size = NODE * (1 + len(chain)) + 2
-    schur = products.new_zeros(size, size)
-    for start in range(0, problem.centred.shape[-1], CHUNK):
+    count = int(slot.max()) + 1
+    whole = products.new_zeros((size := NODE * (1 + count) + 2), size)
+    for start in range(0, state.depth.shape[1], CHUNK):
         px = slice(start, start + CHUNK)
-        depth, rays = state.depth[view, px], found.rays[view, :, px]
-        weight = pull.pair * data.weight[seen, px]
-        both = [
-            pair_products(
-                depth,
-                rays,
-                found.pairs[seen],
-                data.points[seen, :, px],
-                weight,
-                quiet=pull.quiet,
-            )
-        ]
-        if flow is not None:
-            force = _flow_pull(flow, flown, pull)[..., px]
-            target = flow.target[flown, :, px]
-            both.append(flow_products(depth, rays, found.flow[flown], target, force))
-        products += torch.cat([summed for summed, _ in both]).to(products)
-        across = own_from @ torch.cat([with_depth for _, with_depth in both])
-        unit_depth = torch.where(fixed.depth[view, px].isnan(), 0.0, depth)
-        bent = across[:, BLOCK].sum(0)
+        summed, across = _observed(view, px, inputs, found)
+        products += summed
+        rows, bent = _columns_with_depth(chain.to(across) @ across, slot, count)
+        unit_depth = torch.where(fixed.depth[view, px].isnan(), 0.0, state.depth[view, px])
         free = (bent > 0) & (unit_depth == 0)
         drop = torch.where(free, bent, torch.inf).reciprocal()
-        rows = torch.cat(
-            [
-                across[:, :NODE].sum(0),
-                across[:, NODE : 2 * NODE].flatten(0, 1),
-                torch.zeros_like(bent)[None],
-                across[:, BLOCK - 1].sum(0)[None],
-            ]
-        )
-        schur -= ((rows * drop) @ rows.mT).to(schur)
-        with_unit = (rows @ unit_depth).to(schur)
-        schur[-2] += with_unit
-        schur[:, -2] += with_unit
-        schur[-2, -2] += (bent * unit_depth.square()).sum()
-    whole = chain @ products @ chain.mT
-    return whole[:, :BLOCK, :BLOCK], schur
+        whole -= (rows * drop) @ rows.mT
+        with_unit = (rows @ unit_depth).to(whole)
+        whole[-2] += with_unit
+        whole[:, -2] += with_unit
+        whole[-2, -2] += (bent * unit_depth.square()).sum()
+    gram = (chain @ products @ chain.mT)[:, :BLOCK, :BLOCK]
+    spread = torch.arange(NODE, device=slot.device)
+    others = NODE * (1 + slot[:, None]) + spread
+    place = torch.cat(
+        [spread.expand_as(others), others, torch.full_like(others[:, :1], size - 1)], dim=1
+    )
+    return whole.index_put_((place[:, :, None], place[:, None]), gram, accumulate=True)
 
 
-def best_depth(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> Tensor:
-    """(N, P) depths that minimise the objective for given cameras and pairs.
+def _observed(
+    view: int, px: slice, inputs: tuple[State, Problem, Fixed, Pull], found: Matrices
+) -> tuple[Tensor, Tensor]:
+    """Products (K, 15, 15) of all observations of some pixels, and (K, 15, P) with their depth."""
+    state, problem, _, pull = inputs
+    data, flow = problem.pairs, problem.flow
+    seen, flown = view_slices(view, data, flow)
+    depth, rays = state.depth[view, px], found.rays[view, :, px]
+    points, weight = data.points[seen, :, px], pull.pair * data.weight[seen, px]
+    pairs = pair_products(depth, rays, found.pairs[seen], points, weight, quiet=pull.quiet)
+    if flow is None or pull.flow is None:
+        return pairs
+    force = flow.keep[flown, :, px] * flow_share(flow, flown, pull.flow)
+    target = flow.target[flown, :, px]
+    flows = flow_products(depth, rays, found.flow[flown], target, force)
+    return torch.cat([pairs[0], flows[0]]), torch.cat([pairs[1], flows[1]])
 
-    Separable: every pixel is re-weighted a few times on its own, never to a worse depth; a step
-    that fails is halved.
+
+def _columns_with_depth(across: Tensor, slot: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Products with the depth of each pixel: of all columns (C, P), and with itself (P,).
+
+    Args:
+        across: (K, 16, P) for each observation: own node, other node, residual, depth.
+        slot: (K,) which of the other nodes; the first, second, ... if none is met twice.
+        count: Other nodes.
     """
-    found, depths = matrices_of(state, problem), []
-    for view in range(len(state.depth)):
-        seen, flown = view_slices(view, problem.pairs, problem.flow)
-        rays, data, flow = found.rays[view], problem.pairs, problem.flow
-        predicted = (found.pairs[seen], data.points[seen], pull.pair * data.weight[seen])
-        moved = None
-        if flow is not None and float(pull.flow.sum()) > 0:
-            moved = (found.flow[flown], flow.target[flown], _flow_pull(flow, flown, pull))
-        ray = ray_losses(rays, predicted, moved, quiet=pull.quiet)
-        depths.append(_descend(ray, state.depth[view]))
-    return torch.where(fixed.depth.isnan(), torch.stack(depths), state.depth)
-
-
-def _descend(ray: Ray, start: Tensor) -> Tensor:
-    """(P,) depths of a lower loss."""
-    floor = 1e-3 * start.median()
-    best, depth = start, start
-    loss, slope, curve = ray.loss(start)
-    step = _step(slope, curve)
-    for _ in range(DEPTH_STEPS):
-        depth = (best + step).clamp(min=floor)
-        value, slope, curve = ray.loss(depth)
-        good = value < loss
-        step = torch.where(good, _step(slope, curve), 0.5 * step)
-        best, loss = torch.where(good, depth, best), torch.where(good, value, loss)
-    return best
-
-
-def _step(slope: Tensor, curve: Tensor) -> Tensor:
-    """Minus slope over curvature, nothing where there is none."""
-    return -slope / torch.where(curve > 0, curve, torch.inf)
+    rows = across.new_zeros(NODE * (1 + count) + 2, across.shape[2])
+    torch.sum(across[:, :NODE], 0, out=rows[:NODE])
+    others = rows[NODE:-2].unflatten(0, (count, NODE))
+    if count == len(across):
+        others.copy_(across[:, NODE : 2 * NODE])
+    else:
+        others.index_add_(0, slot, across[:, NODE : 2 * NODE])
+    torch.sum(across[:, BLOCK - 1], 0, out=rows[-1])
+    return rows, across[:, BLOCK].sum(0)

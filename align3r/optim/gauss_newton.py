@@ -10,17 +10,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from align3r.geometry.rigid import compose
-from align3r.optim.eliminate import best_depth, pull_of, reduced_blocks
+from align3r.optim.best_depth import fit_depths, pull_of
+from align3r.optim.eliminate import reduced_blocks
 from align3r.optim.journal import Arrays
 from align3r.optim.linearise import Pull
 from align3r.optim.normal_equations import freedom, normal_equations
-from align3r.optim.residuals import Problem, objective
+from align3r.optim.residuals import TERMS, Problem
 from align3r.optim.solve import Recipe, final_losses
 from align3r.optim.state import Estimate, Fixed, Raw, State, decode, encode
 from align3r.optim.tangents import move
@@ -87,7 +88,7 @@ def _minimise(
     fine = {name: value.double() for name, value in raw.items()}
     state = decode(fine, fixed, geometry=recipe.geometry, prior=problem.prior.double())
     state = replace(state, depth=state.depth.to(problem.centred))
-    unit, shared = fine["log_unit"], raw["focal"].shape[0] == 1
+    shared = raw["focal"].shape[0] == 1
     quiet = QUIET * float(state.depth.median())
     damping, least, most = DAMPING
     phases = [(recipe.weights, ITERATIONS)]
@@ -96,62 +97,73 @@ def _minimise(
         phases = [(early, WITHOUT_FLOW), (recipe.weights, ITERATIONS - WITHOUT_FLOW)]
     done = 0
     for weights, iterations in phases:
-        state, value, pull = _with_best_depth(state, problem, fixed, weights, quiet=quiet)
+        now = _visit(state, problem, fixed, weights, quiet=quiet)
         for _ in range(iterations):
             anchored = problem.rough is not None
-            free = freedom(state, fixed, shared_focal=shared, anchored=anchored)
-            system = normal_equations(reduced_blocks(state, problem, fixed, pull), free)
-            before = value
+            free = freedom(now.state, fixed, shared_focal=shared, anchored=anchored)
+            system = normal_equations(reduced_blocks(now.state, problem, fixed, now.pull), free)
+            before = now.value
             for _ in range(TRIES):
                 step = system.step(damping)
                 if step is not None:
-                    moved, new_unit = move(state, unit, step.to(unit), fixed)
-                    trial = _with_best_depth(moved, problem, fixed, weights, quiet=quiet)
-                    if trial[1] < value:
-                        state, value, pull = trial
-                        unit, damping = new_unit, max(damping / 10, least)
+                    moved = move(now.state, step, fixed)
+                    trial = _visit(moved, problem, fixed, weights, quiet=quiet, pull=now.pull)
+                    if trial.value < before:
+                        now, damping = trial, max(damping / 10, least)
                         break
                 damping = min(damping * 10, most)
             done += 1
-            log.debug("iteration %d: objective %.6f, damping %.1g", done, value, damping)
+            log.debug("iteration %d: objective %.6f, damping %.1g", done, now.value, damping)
             tick(recipe.steps * done // (ITERATIONS + 1))
-            if not before - value > ENOUGH * before:
+            if not before - now.value > ENOUGH * before:
                 break
-    return _encode(state, unit, problem, shared_focal=shared, dtype=raw["focal"].dtype)
+        state = now.state
+    return _encode(state, problem, shared_focal=shared, dtype=raw["focal"].dtype)
 
 
-def _with_best_depth(
-    state: State, problem: Problem, fixed: Fixed, weights: dict[str, float], *, quiet: float
-) -> tuple[State, float, Pull]:
-    """The state with depths solved anew, its objective, and what observations count there."""
-    pull = pull_of(state, problem, weights, quiet=quiet)
-    state = replace(state, depth=best_depth(state, problem, fixed, pull))
-    total, parts = objective(_rounded(state), problem, weights)
-    pull = pull_of(state, problem, weights, quiet=quiet)
-    if "flow" in parts and float(parts["flow"]) == 0:  # switched off while it is too large
-        pull = replace(pull, flow=torch.zeros_like(pull.flow))
-    return state, float(total), pull
+@dataclass(frozen=True)
+class _Visit:
+    """A state with the best depths for its cameras and pairs."""
+
+    state: State
+    value: float
+    """Of the objective."""
+    pull: Pull
+    """What observations count there."""
 
 
-def _rounded(state: State) -> State:
-    """The same in the precision of the depths."""
-    return State(**{name: value.to(state.depth) for name, value in vars(state).items()})
-
-
-def _encode(
+def _visit(
     state: State,
-    unit: torch.Tensor,
     problem: Problem,
+    fixed: Fixed,
+    weights: dict[str, float],
     *,
-    shared_focal: bool,
-    dtype: torch.dtype,
-) -> Raw:
+    quiet: float,
+    pull: Pull | None = None,
+) -> _Visit:
+    """Solve for the depths of a state, with the say of each flow as it was at the last one."""
+    if pull is None:
+        pull = pull_of(None, problem, weights, quiet=quiet)
+        _, tally = fit_depths(state, problem, fixed, pull, steps=0)
+        pull = pull_of(tally, problem, weights, quiet=quiet)
+    depth, tally = fit_depths(state, problem, fixed, pull)
+    state = replace(state, depth=depth)
+    large = tally.terms(problem)
+    value = sum(
+        weight * (large[name] if name in large else float(TERMS[name](state, problem)))
+        for name, weight in weights.items()
+    )
+    return _Visit(state, value, pull_of(tally, problem, weights, quiet=quiet))
+
+
+def _encode(state: State, problem: Problem, *, shared_focal: bool, dtype: torch.dtype) -> Raw:
     """Raw parameters of a state."""
     scale = state.pair_scale[:, None, None]
     pair = scale * torch.cat([state.pair_rotation, state.pair_translation[..., None]], dim=2)
     pose = compose(state.rotation, state.translation)
     estimate = Estimate(pose, state.focal, state.depth.double(), pair)
     prior = problem.prior.double()
-    log_unit = float(unit) if math.isfinite(float(unit)) else 0.0
+    log_unit = float(state.log_unit)
+    log_unit = log_unit if math.isfinite(log_unit) else 0.0
     raw = encode(estimate, prior=prior, shared_focal=shared_focal, log_unit=log_unit)
     return {name: value.to(dtype) for name, value in raw.items()}

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from align3r.optim.fused import FlowObservations, PointObservations
+from align3r.optim.residuals import Problem, cam_from_pair, pixel_from_source
+from align3r.optim.state import State
 
 COLUMNS = 15
 """12 entries of the matrix, log focal length, residual, depth."""
@@ -28,12 +30,39 @@ class Pull:
 
     pair: float
     """Weight of the term over its number of observations."""
-    flow: Tensor
-    """(2,) the same for forward and backward flows; zero where the term is off."""
+    flow: Tensor | None
+    """(2,) the same for forward and backward flows, zero while the term is switched off; None
+    where there is no flow or no use for it."""
     smooth: float
     quiet: float
     """Length; the Euclidean norm is sqrt(|.|^2 + quiet^2)."""
     pose: float = 0.0
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """What the observations enter through, in the precision of the data."""
+
+    rays: Tensor
+    """(N, 3, P) with z = 1."""
+    pairs: Tensor
+    """(S, 3, 4)."""
+    flow: Tensor
+    """(S', 3, 4) projections; S' is 0 where there is no flow."""
+
+
+def matrices_of(state: State, problem: Problem) -> Matrices:
+    """The matrices of a state."""
+    centred = problem.centred
+    rays = centred / state.focal[:, None, None].to(centred)
+    flow = centred.new_zeros(0, 3, 4)
+    if problem.flow is not None:
+        flow = pixel_from_source(state, problem, problem.flow).to(centred)
+    return Matrices(
+        rays=torch.cat([rays, torch.ones_like(rays[:, :1])], dim=1),
+        pairs=cam_from_pair(state, problem.pairs).to(centred),
+        flow=flow,
+    )
 
 
 def pair_products(
@@ -94,27 +123,70 @@ def flow_products(
         As `pair_products`; zero where the point is behind the camera or beyond the cut.
     """
     source = torch.cat([depth * rays, torch.ones_like(depth)[None]])
-    moved = matrix @ source
-    pixel, inverse, mask = _project(moved)
-    miss = torch.where(mask, pixel - target, 0.0)
-    mask = mask & (miss.abs() < FLOW_CUT)
-    root = (pull * mask * miss.abs().clamp(min=1.0).reciprocal()).sqrt_()
-    forward, sideways = root * inverse, -root * pixel * inverse
-    columns = miss.new_zeros(len(miss), COLUMNS, *miss.shape[1:])
-    for row in range(2):
-        columns[:, 4 * row : 4 * row + 4, row] = forward[:, row, None] * source
-        columns[:, 8:12, row] = sideways[:, row, None] * source
+    pixel, inverse, front = project(matrix @ source)
+    miss = torch.where(front, pixel - target, 0.0)
+    inside = front & (miss.abs() < FLOW_CUT)
+    pull = pull * inside / miss.abs().clamp(min=1.0)
+    bend = _Bend.of(pull, pixel, inverse)
     along = matrix[:, :, :3] @ rays
     # ln f moves the point by -d (x, y, 0) = d (0, 0, 1) - d r.
     slide = depth * (matrix[:, :, 2:3] - along)
-    columns[:, 12] = forward * slide[:, :2] + sideways * slide[:, 2:]
-    columns[:, 13] = miss * root
-    columns[:, 14] = forward * along[:, :2] + sideways * along[:, 2:]
-    flat = columns.flatten(2)
-    return flat @ flat.mT, (columns * columns[:, -1:]).sum(2)
+    drawn = pull * miss * inverse
+    drawn = torch.cat([drawn, -(drawn * pixel).sum(1, keepdim=True)], dim=1)
+    slid, stretched = bend.times(slide), bend.times(along)
+    products = miss.new_zeros(len(miss), COLUMNS, COLUMNS)
+    products[:, :12, :12] = bend.moments(source)
+    mixed = (torch.stack([slid, drawn], dim=1) @ source.mT).flatten(2)
+    products[:, 12:14, :12], products[:, :12, 12:14] = mixed, mixed.mT
+    products[:, 12, 12] = (slide * slid).sum((1, 2))
+    products[:, 12, 13] = products[:, 13, 12] = (slide * drawn).sum((1, 2))
+    with_depth = miss.new_empty(len(miss), COLUMNS, miss.shape[2])
+    torch.mul(stretched[:, :, None], source, out=with_depth[:, :12].unflatten(1, (3, 4)))
+    with_depth[:, 12] = (slide * stretched).sum(1)
+    with_depth[:, 13] = (along * drawn).sum(1)
+    with_depth[:, 14] = (along * stretched).sum(1)
+    return products, with_depth
 
 
-def _project(moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Bend:
+    """The weighted square of a projection's derivative by its point, a symmetric 3x3 a pixel.
+
+    Each component of a pixel has its own weight, and neither looks at the other's row:
+    [[a, 0, c], [0, b, d], [c, d, e]].
+    """
+
+    side: Tensor
+    """(L, 2, P) a and b."""
+    mixed: Tensor
+    """(L, 2, P) c and d."""
+    deep: Tensor
+    """(L, 1, P) e."""
+
+    @classmethod
+    def of(cls, pull: Tensor, pixel: Tensor, inverse: Tensor) -> _Bend:
+        """From weights and pixels (L, 2, P) and inverse depths (L, 1, P)."""
+        side = pull * inverse.square()
+        mixed = -side * pixel
+        return cls(side, mixed, -(mixed * pixel).sum(1, keepdim=True))
+
+    def times(self, points: Tensor) -> Tensor:
+        """(L, 3, P) product with points (L, 3, P)."""
+        flat, deep = points[:, :2], points[:, 2:]
+        last = (self.mixed * flat).sum(1, keepdim=True) + self.deep * deep
+        return torch.cat([self.side * flat + self.mixed * deep, last], dim=1)
+
+    def moments(self, source: Tensor) -> Tensor:
+        """(L, 12, 12) square by the entries of the matrix that moves homogeneous points (4, P)."""
+        pairs = (source[:, None] * source).flatten(0, 1)
+        entries = torch.cat([self.side, self.mixed, self.deep], dim=1)
+        a, b, c, d, e = (entries @ pairs.mT).unflatten(2, (4, 4)).unbind(1)
+        zero = torch.zeros_like(a)
+        rows = [torch.cat(row, dim=2) for row in ((a, zero, c), (zero, b, d), (c, d, e))]
+        return torch.cat(rows, dim=1)
+
+
+def project(moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Pixel (K, 2, P), inverse depth and whether in front (K, 1, P); zeros behind."""
     depth = moved[:, 2:] + 1e-6
     front = depth > 1e-6
@@ -122,107 +194,9 @@ def _project(moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return moved[:, :2] * inverse, inverse, front
 
 
-@dataclass(frozen=True)
-class Sight:
-    """Where flows see the points along the rays of one view."""
-
-    slope: Tensor
-    """(L, 3, P) of the projected points by depth."""
-    offset: Tensor
-    """(L, 3, 1) projected points of depth zero."""
-    target: Tensor
-    """(L, 2, P)."""
-    pull: Tensor
-    """(L, 1, P)."""
-
-    def loss(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(P,) loss of these depths, its gradient, and its Gauss-Newton curvature.
-
-        Components beyond the cut count as much as at the cut, so that no depth gains by leaving.
-        """
-        pixel, inverse, front = _project(self.slope * depth + self.offset)
-        miss = torch.where(front, pixel - self.target, FLOW_CUT)
-        size = miss.abs().clamp(max=FLOW_CUT)
-        near = size.clamp(max=1.0)
-        value = (self.pull * near * (size - 0.5 * near)).sum((0, 1))
-        rate = (self.slope[:, :2] - pixel * self.slope[:, 2:]) * inverse
-        inside = self.pull * (size < FLOW_CUT) / size.clamp(min=1.0)
-        return value, (inside * rate * miss).sum((0, 1)), (inside * rate.square()).sum((0, 1))
-
-
-@dataclass(frozen=True)
-class Ray:
-    """What the observations of one view say about depths along its rays."""
-
-    along: Tensor
-    """(K, P) depth at which each prediction is closest to the ray."""
-    aside: Tensor
-    """(K, P) squared distance there, rounding included."""
-    pull: Tensor
-    """(K, P)."""
-    square: Tensor
-    """(P,) squared length of the ray with z = 1."""
-    sight: Sight | None = None
-    """None where there is no flow, or no use for it."""
-
-    def loss(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(P,) loss of these depths, its gradient, and the curvature of the majoriser."""
-        apart = depth - self.along
-        norm = (self.square * apart.square() + self.aside).sqrt()
-        bend = self.pull * self.square / norm
-        value = (self.pull * norm).sum(0)
-        gradient, curve = (bend * apart).sum(0), bend.sum(0)
-        if self.sight is None:
-            return value, gradient, curve
-        more = self.sight.loss(depth)
-        return value + more[0], gradient + more[1], curve + more[2]
-
-
-def ray_losses(
-    rays: Tensor,
-    seen: tuple[Tensor, Tensor, Tensor],
-    flow: tuple[Tensor, Tensor, Tensor] | None,
-    *,
-    quiet: float,
-) -> Ray:
-    """Reduce the observations of one view to functions of the depth of each pixel.
-
-    Args:
-        rays: (3, P) with z = 1.
-        seen: Matrix (K, 3, 4), homogeneous points (K, 4, P) and weight (K, P) of predictions.
-        flow: Projection (L, 3, 4), target (L, 2, P) and weight (L, 1, P) of flows, if any.
-        quiet: Rounds the norm.
-    """
-    matrix, points, pull = seen
-    square = rays.square().sum(0)
-    moved = matrix @ points
-    along = (moved * rays).sum(1) / square
-    aside = (moved - along[:, None] * rays).square().sum(1) + quiet**2
-    if flow is None:
-        return Ray(along, aside, pull, square)
-    projection, target, flow_pull = flow
-    sight = Sight(projection[:, :, :3] @ rays, projection[:, :, 3:], target, flow_pull)
-    return Ray(along, aside, pull, square, sight)
-
-
-def flow_counts(depths: Tensor, matrix: Tensor, rays: Tensor, data: FlowObservations) -> Tensor:
-    """(2,) components of forward and of backward flows that the flow term averages over.
-
-    Args:
-        depths: (N, P).
-        matrix: (S, 3, 4) projections.
-        rays: (N, 3, P).
-        data: The flows.
-    """
-    count = torch.zeros(2, dtype=torch.float64, device=depths.device)
-    for view, (start, middle, end) in enumerate(data.spans):
-        points = depths[view] * rays[view]
-        for way, here in enumerate((slice(start, middle), slice(middle, end))):
-            moved = matrix[here, :, :3] @ points + matrix[here, :, 3:]
-            pixel, _, front = _project(moved)
-            inside = front & ((pixel - data.target[here]).abs() < FLOW_CUT)
-            count[way] += (data.keep[here] * inside).sum(dtype=torch.float64)
-    return count
+def flow_share(data: FlowObservations, here: slice, share: Tensor) -> Tensor:
+    """(L, 1, 1) weight of each flow from those of both directions."""
+    return share.to(data.keep)[data.backward_flow[here].long()][:, None, None]
 
 
 def view_slices(

@@ -116,12 +116,13 @@ def pose_blocks(state: State, rough: RoughPoses, weight: float) -> tuple[Tensor,
     return pull[:, None, None] * columns @ columns.mT, rough.view
 
 
-def move(state: State, unit: Tensor, step: Tensor, fixed: Fixed) -> tuple[State, Tensor]:
-    """The state and ln unit after a step (7 N + 7 E + 1,); known values stay known."""
+def move(state: State, step: Tensor, fixed: Fixed) -> State:
+    """The state after a step (7 N + 7 E + 1,); known values stay known."""
     n_frames = len(state.focal)
+    step = step.to(state.rotation)
     node = step[:-1].view(-1, NODE)
     view, pair = node[:n_frames], node[n_frames:]
-    unit = unit + step[-1]
+    unit = state.log_unit + step[-1]
     known = fixed.world_from_cam[:, 0, 0].isfinite()
     place = state.translation + (state.rotation @ view[:, 3:6, None])[..., 0]
     given = unit.exp() * fixed.world_from_cam[:, :3, 3].nan_to_num()
@@ -129,7 +130,7 @@ def move(state: State, unit: Tensor, step: Tensor, fixed: Fixed) -> tuple[State,
         fixed.depth.isnan(), state.depth, (unit.exp() * fixed.depth.nan_to_num()).to(state.depth)
     )
     shift = (state.pair_rotation @ pair[:, 3:6, None])[..., 0]
-    moved = replace(
+    return replace(
         state,
         depth=depth,
         rotation=state.rotation @ roma.rotvec_to_rotmat(view[:, :3]),
@@ -140,4 +141,3 @@ def move(state: State, unit: Tensor, step: Tensor, fixed: Fixed) -> tuple[State,
         pair_translation=state.pair_translation + shift,
         log_unit=unit,
     )
-    return moved, unit

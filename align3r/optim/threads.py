@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
 
 Result = TypeVar("Result")
+
+
+_workers: ContextVar[int | None] = ContextVar("_workers", default=None)
 
 
 @contextmanager
@@ -18,13 +22,17 @@ def torch_threads(count: int) -> Iterator[int]:
 
     The aligner's arrays, one view at a time, are so short that waking a second thread costs
     more than it saves, and on a busy machine the waiting threads cost many times that.
+    `for_each_frame` uses the threads there were before the outermost of these blocks.
     """
     before = torch.get_num_threads()
+    outermost = _workers.get()
+    token = _workers.set(before if outermost is None else outermost)
     torch.set_num_threads(count)
     try:
-        yield before
+        yield before if outermost is None else outermost
     finally:
         torch.set_num_threads(before)
+        _workers.reset(token)
 
 
 def for_each_frame(work: Callable[[int], Result], n_frames: int) -> list[Result]:

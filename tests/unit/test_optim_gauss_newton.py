@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from align3r.errors import SolveError
-from align3r.optim.eliminate import best_depth, pull_of, reduced_blocks
+from align3r.optim.best_depth import Tally, fit_depths, pull_of
+from align3r.optim.eliminate import reduced_blocks
 from align3r.optim.gauss_newton import gauss_newton
 from align3r.optim.linearise import Pull
 from align3r.optim.normal_equations import NormalEquations, freedom, normal_equations
@@ -44,7 +45,20 @@ class Case:
     problem: Problem
     fixed: Fixed
     pull: Pull
-    log_unit: Tensor
+
+
+def tally(state: State, problem: Problem, fixed: Fixed) -> Tally:
+    """Of these very depths."""
+    pull = pull_of(None, problem, WEIGHTS, quiet=QUIET)
+    return fit_depths(state, problem, fixed, pull, steps=0)[1]
+
+
+def fitted(c: Case, times: int) -> State:
+    """The state with its best depths."""
+    state = c.state
+    for _ in range(times):
+        state = replace(state, depth=fit_depths(state, c.problem, c.fixed, c.pull)[0])
+    return state
 
 
 def case(known: str = "nothing", *, n_pixels: int = 20) -> Case:
@@ -93,12 +107,13 @@ def case(known: str = "nothing", *, n_pixels: int = 20) -> Case:
         pair_scale=2 * (log_scale - log_scale.mean()).exp(),
         pair_rotation=pose[first, :3, :3],
         pair_translation=pose[first, :3, 3] / 2 + noise(len(EDGES), 3),
+        log_unit=torch.tensor(0.1).double(),
     )
     start = torch.cat([noise(7 * (N + len(EDGES))), torch.zeros(1)])
     start[6::7] = 0  # keeps focal lengths and the product of the scales
-    state, log_unit = move(state, torch.tensor(0.1).double(), start, fixed)
-    pull = pull_of(state, problem, WEIGHTS, quiet=QUIET)
-    return Case(state, problem, fixed, pull, log_unit)
+    state = move(state, start, fixed)
+    pull = pull_of(tally(state, problem, fixed), problem, WEIGHTS, quiet=QUIET)
+    return Case(state, problem, fixed, pull)
 
 
 def residuals(state: State, c: Case) -> Tensor:
@@ -139,8 +154,8 @@ def jacobians(c: Case) -> tuple[Tensor, Tensor]:
     size, h = 7 * (N + len(EDGES)) + 1, 1e-5
 
     def at(step: Tensor) -> Tensor:
-        state, unit = move(c.state, c.log_unit, step, c.fixed)
-        given = unit.exp() * c.fixed.world_from_cam[:, :3, 3]
+        state = move(c.state, step, c.fixed)
+        given = state.log_unit.exp() * c.fixed.world_from_cam[:, :3, 3]
         place = torch.where(given.isnan(), state.translation, given)
         return residuals(replace(state, translation=place), c)
 
@@ -205,11 +220,10 @@ def _own(basis: Tensor, c: Case) -> Tensor:
 def test_the_gradient_is_that_of_the_objective(known: str) -> None:
     """At the best depths, by differences of the objective itself, norms not rounded."""
     c = case(known)
-    pull = replace(c.pull, quiet=1e-9)
-    state = c.state
-    for _ in range(20):
-        state = replace(state, depth=best_depth(state, c.problem, c.fixed, pull))
-    c = replace(c, state=state, pull=pull_of(state, c.problem, WEIGHTS, quiet=1e-9))
+    c = replace(c, pull=replace(c.pull, quiet=1e-9))
+    state = fitted(c, 30)
+    found_there = tally(state, c.problem, c.fixed)
+    c = replace(c, state=state, pull=pull_of(found_there, c.problem, WEIGHTS, quiet=1e-9))
     found = system(c, shared=False)
     count = found.free.basis.shape[1]
     slopes, h = [], 1e-6
@@ -217,7 +231,7 @@ def test_the_gradient_is_that_of_the_objective(known: str) -> None:
         ends = []
         for sign in (1, -1):
             step = torch.from_numpy(found.free.basis @ (sign * h * e))
-            moved, _ = move(state, c.log_unit, step, c.fixed)
+            moved = move(state, step, c.fixed)
             ends.append(float(objective(moved, c.problem, WEIGHTS)[0]))
         slopes.append((ends[0] - ends[1]) / (2 * h))
     np.testing.assert_allclose(found.gradient, slopes, atol=2e-4 * np.abs(slopes).max())
@@ -242,9 +256,7 @@ def test_what_is_pinned_does_not_move() -> None:
 
 def test_best_depth_is_the_minimum_of_each_pixel() -> None:
     c = case("group")
-    state = c.state
-    for _ in range(10):
-        state = replace(state, depth=best_depth(state, c.problem, c.fixed, c.pull))
+    state = fitted(c, 15)
     assert torch.equal(state.depth[0], c.state.depth[0])  # it is known
     least = float(objective(state, c.problem, WEIGHTS)[0])
     for factor in (0.999, 1.001):
@@ -253,6 +265,30 @@ def test_best_depth_is_the_minimum_of_each_pixel() -> None:
             depth[1, pixel] *= factor
             other = objective(replace(state, depth=depth), c.problem, WEIGHTS)[0]
             assert float(other) > least - 1e-6
+
+
+@pytest.mark.parametrize("known", ["nothing", "group"])
+def test_the_sums_of_the_large_terms_are_those_of_the_objective(known: str) -> None:
+    c = case(known)
+    depth, sums = fit_depths(c.state, c.problem, c.fixed, c.pull)
+    _, parts = objective(replace(c.state, depth=depth), c.problem, WEIGHTS)
+    found = sums.terms(c.problem)
+    assert found["pair"] == pytest.approx(float(parts["pair"]), rel=1e-9)
+    assert found["flow"] == pytest.approx(float(parts["flow"]), rel=1e-9)
+    assert sums.terms(c.problem, switch_off=1e-3)["flow"] == 0
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    c, before = case("group", n_pixels=320), torch.get_num_threads()
+    results = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        depth, sums = fit_depths(c.state, c.problem, c.fixed, c.pull)
+        blocks = reduced_blocks(c.state, c.problem, c.fixed, c.pull)
+        results.append([depth, sums.pair, sums.flow, *(product for product, _ in blocks)])
+    torch.set_num_threads(before)
+    for one, three in zip(*results, strict=True):
+        assert torch.equal(one, three)
 
 
 def test_values_that_are_not_finite_are_an_error() -> None:
