@@ -112,6 +112,9 @@ class PairOptions:
     """Reference frame of oneref."""
     cyclic: bool = False
     """The last frame is followed by the first."""
+    loops: bool = True
+    """Videos of more than 30 frames: also pair frames far apart in time that see the same place,
+    found by their image features (keyframes and window graphs)."""
     symmetric: bool = False
     """Look at every pair in both orders."""
 
@@ -172,6 +175,7 @@ class OutputOptions:
 
 _LEAST = {
     "seed": 0,
+    "memory_budget": 0.001,
     "pairs.group": 2,
     "pairs.window": 1,
     "pairs.reference": 0,
@@ -197,6 +201,9 @@ class Options:
     """Pair predictor; `geometric` needs no weights and no download, the others are networks."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
+    memory_budget: float | None = None
+    """Main memory to stay within, in GB; what does not fit is kept in files on the disk.
+    By default: what is free."""
     seed: int = 0
     """Same seed, same machine, same files."""
     input: InputOptions = field(default_factory=InputOptions)
@@ -218,7 +225,7 @@ class Options:
             group, _, field_name = name.rpartition(".")
             value = getattr(getattr(self, group) if group else self, field_name)
             # Not `value < least`: that is False for nan.
-            if not value >= least:
+            if value is not None and not value >= least:
                 raise UsageError(
                     f"--{name.replace('_', '-')} is {value}", hint=f"it is at least {least}"
                 )

@@ -50,6 +50,11 @@ def free_memory_bytes() -> int:
                     return int(line.split()[1]) * 1024
     except OSError:
         pass
+    return machine_memory_bytes()
+
+
+def machine_memory_bytes() -> int:
+    """Main memory of the whole machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from align3r import __version__
 from align3r.config import Options
-from align3r.device import free_memory_bytes, resolve_device
+from align3r.device import resolve_device
 from align3r.errors import UsageError
 from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
 from align3r.given import Given, read_given
@@ -19,11 +19,12 @@ from align3r.io.cache import StageCache
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.maps import ArrayMaps
 from align3r.io.sources import Source
+from align3r.io.storage import Storage
 from align3r.io.whole import check_output
 from align3r.optim import align
 from align3r.optim.prior import best_pair_prior, single_view
 from align3r.pairing import keyframe_indices
-from align3r.pairing.memory import GB, MemoryPlan, encoded_bytes, plan_memory, require_room
+from align3r.pairing.memory import GB, MemoryPlan, Room, require_room
 from align3r.pairwise.registry import (
     MODELS,
     check_options,
@@ -31,8 +32,8 @@ from align3r.pairwise.registry import (
     looks_at_depth,
     missing_weights,
     unread_options,
-    weights_bytes,
 )
+from align3r.planning import open_storages, plan_run, room_of
 from align3r.prediction import fetch_weights, see_depth, see_pairs
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
@@ -71,7 +72,7 @@ def reconstruct(
         UsageError: Options that contradict each other, a result that is there already, or another
             run that is writing it.
         InputError: The input cannot be read, or the output not written.
-        NoRoomError: The plan does not fit the memory.
+        NoRoomError: The plan does not fit the memory, or the disk.
         WeightsError: Weights of a model that was asked for by name are not to be had.
         SolveError: The video says nothing, or the solution is not finite.
     """
@@ -96,9 +97,10 @@ def _reconstruct(
     model, watch = MODELS[options.model], Stopwatch()
     with watch.stage("read"):
         given = read_given(source, options, fit=model.fit, report=report)
-    memory = _memory(given, options)
+    room = room_of(options, out)
+    memory = plan_run(given, options, room, staged=out is not None)
     log.info("%s", memory.describe())
-    require_room(memory, free_memory_bytes())
+    require_room(memory, room)
     caches = open_caches(source, out, options, shared=shared)
     for option in unread_options(options):
         log.warning("%s has no say: nothing in a run of %s looks at it", option, options.model)
@@ -108,12 +110,24 @@ def _reconstruct(
         with watch.stage("monocular depth"):
             mono = cached_mono(caches.mono, lambda: see_depth(given, options, report))
     seen_as = options if shared is None else shared.pairs_options(options)
-    with watch.stage("predict pairs"):
-        predictions = cached_predictions(
-            caches.pairs, lambda journal: see_pairs(given, mono, seen_as, report, journal=journal)
-        )
-    with watch.stage("align"):
-        solution = _align(predictions, given, options, mono=mono, report=report, cache=caches.own)
+    with open_storages(memory, caches.pairs, caches.own) as storages:
+        with watch.stage("predict pairs"):
+            predictions = cached_predictions(
+                caches.pairs,
+                lambda journal: see_pairs(
+                    given, mono, seen_as, report, journal=journal, storage=storages.pairs
+                ),
+            )
+        with watch.stage("align"):
+            solution = _align(
+                predictions,
+                given,
+                replace(options, align=replace(options.align, pixels=memory.pixels)),
+                mono=mono,
+                report=report,
+                cache=caches.own,
+                storage=storages.solution,
+            )
     for warning in predictions.warnings:
         log.warning("%s", warning)
     info = {
@@ -139,32 +153,32 @@ class Plan:
     """What a reconstruction would do and need."""
 
     memory: MemoryPlan
-    free_bytes: int
+    room: Room
     missing_weights: tuple[str, ...]
     """What would be downloaded first."""
 
     def describe(self) -> str:
         """One line for people, and another if something is to be downloaded."""
-        words = f"{self.memory.describe()}; {self.free_bytes / 1e9:.1f} GB are free"
+        words = f"{self.memory.describe()}; {self.room.memory / GB:.1f} GB are free"
         if self.missing_weights:
             words += f"\nto be downloaded first: {', '.join(self.missing_weights)}"
         return words
 
 
-def plan(source: Source, options: Options) -> Plan:
-    """Read the input and plan, without computing anything.
+def plan(source: Source, options: Options, *, out: str | Path | None = None) -> Plan:
+    """Read the input and plan, without computing anything but the pairs to look at.
 
     Raises:
         InputError: The input cannot be read.
-        NoRoomError: The plan does not fit the memory.
+        NoRoomError: The plan does not fit the memory, or the disk.
         WeightsError: There are no such weights.
     """
     options = _resolved(options, {})
     given = read_given(source, options, fit=MODELS[options.model].fit, report=as_report(False))
-    memory = _memory(given, options)
-    free = free_memory_bytes()
-    require_room(memory, free)
-    return Plan(memory, free, tuple(missing_weights(options)))
+    room = room_of(options, None if out is None else Path(out))
+    memory = plan_run(given, options, room, staged=out is not None)
+    require_room(memory, room)
+    return Plan(memory, room, tuple(missing_weights(options)))
 
 
 def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
@@ -179,15 +193,6 @@ def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
     return options
 
 
-def _memory(given: Given, options: Options) -> MemoryPlan:
-    frames, network = given.frames, weights_bytes(options)
-    if network:
-        encoded = len(frames) * encoded_bytes(frames.size)
-        network += min(int(options.network.cache_gb * GB), encoded)
-    plan = plan_memory(len(frames), len(given.edges), frames.size, network=network)
-    return plan.with_mono() if looks_at_depth(options) else plan
-
-
 def _align(
     predictions: PairPredictions,
     given: Given,
@@ -196,6 +201,7 @@ def _align(
     mono: MonoDepth | None,
     report: Report,
     cache: StageCache | None,
+    storage: Storage,
 ) -> Solution:
     n, known = len(given.frames), given.known
     if n == 1:
@@ -216,6 +222,7 @@ def _align(
         keyframes=keyframe_indices(n, options.pairs.group),
         progress=report,
         checkpoint=AlignCheckpoint(cache) if cache is not None else None,
+        storage=storage,
         device=resolve_device(options.device),
     )
 

@@ -13,6 +13,7 @@ from align3r.flow.choose import make_flow
 from align3r.flow.pairs import pair_flows
 from align3r.given import Given
 from align3r.io.priors import PriorMaps
+from align3r.io.storage import Storage
 from align3r.io.video import source_images
 from align3r.models.weights import is_cached, locate
 from align3r.mono.monocular import monocular_depth
@@ -81,14 +82,17 @@ def see_pairs(
     report: Report,
     *,
     journal: PairJournal | None = None,
+    storage: Storage | None = None,
 ) -> PairPredictions:
     """Pairs with their flows and moving masks, whoever finds those: the predictor or we.
 
-    With a journal, a slow predictor keeps finished pairs there and finds them again.
+    With a journal, a slow predictor keeps finished pairs there and finds them again; the storage
+    gives out the arrays of predictions and flows.
 
     Raises:
         WeightsError: Weights of a network are not to be had.
         SolveError: The video says nothing.
+        InputError: There is no space left on the disk.
     """
     frames, edges, masks = given.frames, given.edges, given.masks
     # Everything is loaded before anything is computed.
@@ -107,12 +111,19 @@ def see_pairs(
         moving=masks,
         progress=report,
         journal=journal,
+        storage=storage,
     )
     if flow is not None:
-        flows = pair_flows(frames.images, edges, flow, on_pair=lambda k, n: report("flow", k, n))
+        flows = pair_flows(
+            frames.images,
+            edges,
+            flow,
+            on_pair=lambda k, n: report("flow", k, n),
+            storage=storage,
+        )
         found = replace(found, flows=flows)
     found = _with_masks(found, given, options, follow=follow, report=report)
-    return found if MODELS[options.model].finds_flow else _unstretched(found, frames)
+    return found if MODELS[options.model].finds_flow else _unstretched(found, frames, journal)
 
 
 def _with_masks(
@@ -139,7 +150,9 @@ def _with_masks(
     return found
 
 
-def _unstretched(found: PairPredictions, frames: Frames) -> PairPredictions:
+def _unstretched(
+    found: PairPredictions, frames: Frames, journal: PairJournal | None
+) -> PairPredictions:
     """The points in a world as high as it is.
 
     Networks take the pixels they see for square; those of a stretched frame are not, and what
@@ -148,5 +161,8 @@ def _unstretched(found: PairPredictions, frames: Frames) -> PairPredictions:
     (width, height), (source_width, source_height) = frames.size, frames.source_size
     aspect = (width / source_width) / (height / source_height)
     if aspect != 1.0:
-        found.points[..., 1] *= aspect
+        if journal is not None:
+            journal.forget()  # What is half done must not be done twice by the next run.
+        for points in found.points:
+            points[..., 1] *= aspect
     return replace(found, aspect=aspect)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,21 +44,31 @@ def cached_mono(cache: StageCache | None, see: Callable[[], MonoDepth]) -> MonoD
 def cached_predictions(
     cache: StageCache | None, predict: Callable[[PairJournal | None], PairPredictions]
 ) -> PairPredictions:
-    """The kept predictions, or new ones, which are then kept instead of what the journal holds."""
+    """The kept predictions, or new ones, which are then kept instead of what the journal holds.
+
+    Raises:
+        InputError: The cache cannot be written, or there is no space left.
+    """
     kept = cache.get(_PAIRS) if cache is not None else None
     if kept is not None:
         arrays, meta = kept
         return _unpack(arrays, meta)
-    predictions = predict(None if cache is None else SomePairs(cache))
-    if cache is not None:
+    if cache is None:
+        return predict(None)
+    journal = SomePairs(cache)
+    try:
+        predictions = predict(journal)
         meta = {
             "principal_point": list(predictions.principal_point),
             "aspect": predictions.aspect,
             "warnings": list(predictions.warnings),
         }
         cache.put(_PAIRS, _pack(predictions), meta)
-        for stage in cache.kept(_SOME_PAIRS):
-            cache.remove(stage)
+    except BaseException:
+        if not cache.kept(_SOME_PAIRS):
+            cache.remove_files()  # Arrays that no run will find anything in.
+        raise
+    journal.forget()
     return predictions
 
 
@@ -96,29 +106,38 @@ def _unpack(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> PairPredicti
 
 
 class SomePairs:
-    """A `PairJournal` in the stage cache: one file each time something is saved."""
+    """A `PairJournal`: which pairs of the arrays in the cache's files are finished."""
 
     def __init__(self, cache: StageCache) -> None:
         self._cache = cache
 
-    def load(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-        """What was saved and is whole."""
-        for stage in self._cache.kept(_SOME_PAIRS):
-            kept = self._cache.get(stage)
-            if kept is not None:
-                points, confidence = kept[0]["points"], kept[0]["confidence"]
-                yield kept[0]["rows"], torch.from_numpy(points), torch.from_numpy(confidence)
+    def restore(self, points: Tensor, confidence: Tensor) -> np.ndarray:
+        """Rows of the pairs that are in these arrays already."""
+        files = self._cache.files
+        if not all(files.is_left_behind(array.numpy()) for array in (points, confidence)):
+            self.forget()
+        kept = [self._cache.get(stage) for stage in self._cache.kept(_SOME_PAIRS)]
+        rows = [entry[0]["rows"] for entry in kept if entry is not None]
+        return np.concatenate([np.zeros(0, np.int64), *rows])
 
     def save(self, rows: np.ndarray, points: Tensor, confidence: Tensor) -> None:
-        """Keep these pairs beside the ones before.
+        """Note that these pairs are finished.
 
         Raises:
             InputError: The cache cannot be written, or there is no space left.
         """
+        files = self._cache.files
+        if any(files.file_of(array.numpy()) is None for array in (points, confidence)):
+            return  # They are nowhere but in memory.
+        files.flush()
         before = self._cache.kept(_SOME_PAIRS)
         number = int(before[-1].removeprefix(_SOME_PAIRS)) + 1 if before else 0
-        arrays = {"rows": rows, "points": points.numpy(), "confidence": confidence.numpy()}
-        self._cache.put(f"{_SOME_PAIRS}{number:06d}", arrays, {})
+        self._cache.put(f"{_SOME_PAIRS}{number:06d}", {"rows": rows}, {})
+
+    def forget(self) -> None:
+        """Take no pair for finished any more."""
+        for stage in self._cache.kept(_SOME_PAIRS):
+            self._cache.remove(stage)
 
 
 class AlignCheckpoint:

@@ -31,7 +31,7 @@ FLOORS = [
     ["motion", "view"],
     ["pairwise"],
     ["optim", "stage_cache", "shared_stages", "given"],
-    ["prediction"],
+    ["prediction", "planning"],
     ["pipeline"],
     ["evaluate"],
     ["cli"],

@@ -9,6 +9,7 @@ import numpy as np
 from align3r.flow.matches import Features, detect, match, start_flow
 from align3r.flow.protocol import BatchedFlow, DenseFlow
 from align3r.flow.warp import consistent
+from align3r.io.storage import Storage
 from align3r.parallel import in_threads
 from align3r.types import PairFlows
 
@@ -26,6 +27,7 @@ def pair_flows(
     flow: DenseFlow,
     *,
     on_pair: Callable[[int, int], None] | None = None,
+    storage: Storage | None = None,
 ) -> PairFlows:
     """Flows of all pairs in both directions, and where they come back to their pixel.
 
@@ -34,13 +36,14 @@ def pair_flows(
         edges: (E, 2) int64; (i, j) and (j, i) may both be there and share one computation.
         flow: The dense flow.
         on_pair: Called with (done, total) unordered pairs.
+        storage: Gives out the arrays; None: main memory.
 
     Returns:
         Flows in float16, in the order of `edges`.
     """
-    count, (height, width) = len(edges), images.shape[1:3]
-    there = np.empty((2, count, height, width, 2), np.float16)
-    valid = np.empty((2, count, height, width), bool)
+    flows = empty_flows(edges, (images.shape[1], images.shape[2]), storage)
+    there = (flows.forward, flows.backward)
+    valid = (flows.forward_valid, flows.backward_valid)
     rows: dict[tuple[int, int], list[tuple[int, bool]]] = {}
     for k, (i, j) in enumerate(np.asarray(edges).tolist()):
         rows.setdefault((min(i, j), max(i, j)), []).append((k, i > j))
@@ -49,11 +52,35 @@ def pair_flows(
     for done, (pair, (found, agree)) in enumerate(computed):
         for k, mirrored in rows[pair]:
             for way in (0, 1):
-                there[way, k] = np.clip(found[way ^ mirrored], -_LARGEST_PX, _LARGEST_PX)
-                valid[way, k] = agree[way ^ mirrored]
+                there[way][k] = np.clip(found[way ^ mirrored], -_LARGEST_PX, _LARGEST_PX)
+                valid[way][k] = agree[way ^ mirrored]
         if on_pair is not None:
             on_pair(done + 1, len(rows))
-    return PairFlows(edges, there[0], there[1], valid[0], valid[1])
+    return flows
+
+
+def empty_flows(
+    edges: np.ndarray, shape: tuple[int, int], storage: Storage | None, *, item: str = "flows"
+) -> PairFlows:
+    """Flows of the pairs (E, 2) in images of (h, w), to be filled: float16 and bool.
+
+    Args:
+        edges: (E, 2) pairs of frames.
+        shape: (h, w) of the images.
+        storage: Gives out the arrays; None: main memory.
+        item: What the arrays belong to in the storage.
+
+    Raises:
+        InputError: There is no space left for their files.
+    """
+    storage, whole = storage or Storage(), (len(edges), *shape)
+    return PairFlows(
+        edges,
+        storage.empty(f"{item}.forward", (*whole, 2), np.float16),
+        storage.empty(f"{item}.backward", (*whole, 2), np.float16),
+        storage.empty(f"{item}.forward_valid", whole, bool),
+        storage.empty(f"{item}.backward_valid", whole, bool),
+    )
 
 
 def _both_ways(

@@ -18,12 +18,14 @@ from align3r.config import Options
 from align3r.io.images import cannot_read, images_in
 from align3r.io.jsonable import jsonable
 from align3r.io.sources import Source, resolve_source
+from align3r.io.storage import MappedFiles
 from align3r.io.whole import disk_errors_in_words
 
 log = logging.getLogger(__name__)
 
 _META = "meta"
 _ARRAY = "array."
+_FILES = "files"
 _KEY_FILE = "key.txt"
 _CHUNK = 1 << 20
 
@@ -35,12 +37,18 @@ def cache_folder(out: str | Path) -> Path:
 
 
 class StageCache:
-    """One file a finished stage, valid for one key (see `fingerprint`)."""
+    """One file a finished stage, valid for one key (see `fingerprint`).
+
+    Arrays that are mapped from `files` stay in their own files: they are neither written twice
+    nor read into memory again.
+    """
 
     def __init__(self, folder: Path, key: str) -> None:
         """Open `folder`; what another key left in it is removed. Nothing is written yet."""
         self._folder = folder
         self._key = key
+        self.files = MappedFiles(folder, prepare=self._begin)
+        """Arrays that are filled piece by piece; those of an interrupted run are found again."""
         if folder.exists() and self._stored_key() != key:
             log.info("the stage cache %s is of another input or other options: removed", folder)
             self.clear()
@@ -53,16 +61,20 @@ class StageCache:
         """
         if any(array.dtype.hasobject for array in arrays.values()):
             raise ValueError("only arrays of numbers can be kept: nothing is ever unpickled")
-        about = json.dumps(jsonable(meta), allow_nan=False).encode()
-        stored: dict[str, Any] = {_ARRAY + name: array for name, array in arrays.items()}
-        stored[_META] = np.frombuffer(about, np.uint8)
+        mapped = {name: self.files.file_of(array) for name, array in arrays.items()}
+        if any(mapped.values()):
+            self.files.flush()  # The stage is finished only when they are whole.
+        stored: dict[str, Any] = {
+            _ARRAY + name: array for name, array in arrays.items() if mapped[name] is None
+        }
+        stored[_META] = _bytes(jsonable(meta))
+        stored[_FILES] = _bytes({name: file for name, file in mapped.items() if file is not None})
         path = self._path(stage)
         part = path.with_suffix(".part")
         is_new = not self._folder.exists()
         with disk_errors_in_words(self._folder):
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                (self._folder / _KEY_FILE).write_text(self._key, encoding="utf-8")
+                self._begin()
                 with part.open("wb") as file:
                     np.savez(file, **stored)
                 part.replace(path)
@@ -73,7 +85,10 @@ class StageCache:
                 raise
 
     def get(self, stage: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """What `put` kept for this stage; None when there is nothing, or it is damaged."""
+        """What `put` kept for this stage; None when there is nothing, or it is damaged.
+
+        Arrays that were mapped when they were put are mapped again.
+        """
         path = self._path(stage)
         if not path.is_file():
             return None
@@ -82,6 +97,8 @@ class StageCache:
                 meta = json.loads(stored[_META].tobytes())
                 names = [name for name in stored.files if name.startswith(_ARRAY)]
                 arrays = {name.removeprefix(_ARRAY): stored[name] for name in names}
+                mapped = json.loads(stored[_FILES].tobytes())
+            arrays |= {name: self.files.open(file) for name, file in mapped.items()}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             log.warning("the stage cache entry %s is damaged (%s): computed again", path, error)
             path.unlink(missing_ok=True)
@@ -97,8 +114,20 @@ class StageCache:
         self._path(stage).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove everything; mapped arrays that are still looked at stay readable."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        self.files = MappedFiles(self._folder, prepare=self._begin)
+
+    def remove_files(self) -> None:
+        """Remove the mapped arrays, and the folder if no stage is kept in it."""
+        if self.kept(""):
+            self.files.remove()
+        else:
+            self.clear()
+
+    def _begin(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / _KEY_FILE).write_text(self._key, encoding="utf-8")
 
     def _path(self, stage: str) -> Path:
         return self._folder / f"{stage}.npz"
@@ -139,6 +168,11 @@ def fingerprint(source: Source, options: Options) -> str:
     for path in paths:
         _add_file(digest, path)
     return digest.hexdigest()
+
+
+def _bytes(values: Any) -> np.ndarray:
+    """JSON as an array, which is what an archive of arrays can hold."""
+    return np.frombuffer(json.dumps(values, allow_nan=False).encode(), np.uint8)
 
 
 def _files_of(path: Path) -> list[Path]:

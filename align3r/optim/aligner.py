@@ -11,6 +11,7 @@ from torch import Tensor
 
 from align3r.config import AlignOptions
 from align3r.errors import SolveError, UsageError
+from align3r.io.storage import Storage
 from align3r.optim.constraints import anchors, near_origin, rough_poses
 from align3r.optim.depth import full_depth, scale_map_depth
 from align3r.optim.gauge import from_camera_zero, known_kept, moved, start_from
@@ -41,6 +42,7 @@ def align(
     start: Solution | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
+    storage: Storage | None = None,
     device: torch.device | str = "cpu",
 ) -> Solution:
     """Bring all pair predictions into one scene.
@@ -58,6 +60,7 @@ def align(
         start: An earlier solution of the same pairs to set out from, all pairs at once.
         progress: Told ("align", done, total).
         checkpoint: Makes an interrupted call go on where it stopped, with the same result.
+        storage: Gives out the arrays of depth and confidence; None: main memory.
         device: Where to compute.
 
     Returns:
@@ -86,7 +89,7 @@ def align(
             estimate, losses = solve_joint(scene, progress, checkpoint)
     if not anchors(scene.fixed, scene.rough).any_pose:
         estimate = from_camera_zero(estimate)
-    depth, confidence = _dense(estimate, scene, lens, predictions, prior)
+    depth, confidence = _dense(estimate, scene, lens, predictions, prior, storage=storage)
     estimate = moved(estimate, torch.from_numpy(origin))
     solution = Solution(
         world_from_cam=known_kept(estimate, given.exact),
@@ -223,13 +226,15 @@ def _dense(
     lens: _Lens,
     predictions: PairPredictions,
     prior: np.ndarray | None,
+    *,
+    storage: Storage | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(N, h, w) depth and confidence at full size."""
     height, width = scene.grid.size
     every = Grid(np.arange(height * width), (height, width), (height, width)).pixels()
     n_frames = len(scene.centred)
     centred = _centred(every, lens, n_frames, predictions.points.device)
-    depth, confidence = full_depth(predictions, estimate, centred)
+    depth, confidence = full_depth(predictions, estimate, centred, storage=storage)
     if scene.options.geometry == "scale" and prior is not None:
         depth = scale_map_depth(estimate.depth / scene.prior, prior, scene.grid)
     elif scene.grid.full:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from align3r.geometry.robust import weighted_median
+from align3r.io.storage import Storage
 from align3r.optim.sampling import Grid
 from align3r.optim.state import Estimate
 from align3r.optim.threads import for_each_frame
@@ -45,7 +46,11 @@ def depth_along_rays(points: Tensor, rays: Tensor, weight: Tensor) -> Tensor:
 
 
 def full_depth(
-    predictions: PairPredictions, estimate: Estimate, centred: Tensor
+    predictions: PairPredictions,
+    estimate: Estimate,
+    centred: Tensor,
+    *,
+    storage: Storage | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Depth and confidence at full size, view by view.
 
@@ -57,25 +62,28 @@ def full_depth(
         predictions: All pairs.
         estimate: Cameras and pair similarities.
         centred: (N, 2, h * w) pixel minus principal point.
+        storage: Gives out the two arrays; None: main memory.
 
     Returns:
         (N, h, w) float32 depth and (N, h, w) float32 confidence, >= 1.
     """
     n_frames = len(estimate.focal)
     pairs_of = np.asarray(predictions.edges).reshape(-1)
+    storage, shape = storage or Storage(), (n_frames, *predictions.points.shape[2:4])
+    depth = storage.empty("solution.depth", shape, np.float32)
+    confidence = storage.empty("solution.confidence", shape, np.float32)
 
-    def one(frame: int) -> tuple[Tensor, Tensor]:
+    def one(frame: int) -> None:
         seen = np.flatnonzero(pairs_of == frame)
         rays = centred[frame] / float(estimate.focal[frame])
         rays = torch.cat([rays, torch.ones_like(rays[:1])])
         matrix = _cam_from_pair(estimate, frame, seen // 2)
-        return _fuse(*_observations(predictions, seen), matrix.to(rays), rays)
+        found = _fuse(*_observations(predictions, seen), matrix.to(rays), rays)
+        for whole, values in zip((depth, confidence), found, strict=True):
+            whole[frame] = values.view(shape[1:]).cpu().numpy()
 
-    maps = for_each_frame(one, n_frames)
-    shape = (n_frames, *predictions.points.shape[2:4])
-    depth = torch.stack([one_depth for one_depth, _ in maps]).view(shape)
-    confidence = torch.stack([one_confidence for _, one_confidence in maps]).view(shape)
-    return depth.cpu().numpy(), confidence.cpu().numpy()
+    for_each_frame(one, n_frames)
+    return depth, confidence
 
 
 def _fuse(

@@ -1,4 +1,4 @@
-"""Plan main memory before it is spent."""
+"""Plan memory and disk before they are spent."""
 
 from __future__ import annotations
 
@@ -15,20 +15,45 @@ FLOW_BYTES = 2 * 2
 MASK_BYTES = 1
 FRAME_BYTES = 3
 MONO_BYTES = 4 + 3 * 4
-SOLUTION_BYTES = 4 + 4 + MASK_BYTES
-# The solver and the fusion hold a few float32 planes a frame (depth, its gradient, two sums).
-WORKING_BYTES = 4 * 4
+MAPS_BYTES = 4 + 4
+# Masks, and a few float32 planes a frame while they are made.
+WORKING_BYTES = MASK_BYTES + 4 * 4
+# A sampled pixel of one view of one pair in the solve: point, weight, two flows, and copies.
+SOLVE_BYTES = 120
 # Python with torch and OpenCV loaded, before the first frame.
 LIBRARIES_BYTES = 600_000_000
 # A frame of a ViT-Large pair network in both roles, in float32: tokens, keys and values, injections
 # and the finest level of both heads. Less in half precision.
 ENCODED_BYTES = 300
 SMALLEST_SIZE = 128
+LEAST_PIXELS = 300
+"""Pixels a view that a solve can do with."""
+SOLVE_SHARE = 0.25
+"""Of the memory, at most so much is for the solve, as long as it has `LEAST_PIXELS`."""
+FILE_ITEMS = ("predictions", "flows", "survey", "solution")
+"""What can be kept in files."""
+NAMED_ITEMS = ("network", "predictions", "flows", "survey", "solve")
+"""What is told one by one."""
+STAGED_ITEMS = ("predictions", "flows")
+"""What a run with an output keeps in files anyway, for an interrupted one to go on from."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What there is, in bytes."""
+
+    memory: int
+    """Main memory that may be used."""
+    disk: int
+    """Space on the disk of the output, or of temporary files where there is no output."""
+    machine: int
+    """Main memory of the whole machine, or the budget: unlike what is free, it does not change from
+    run to run, nor does what is decided by it."""
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What a reconstruction will hold in main memory at its peak, in bytes by item."""
+    """What a reconstruction will hold at its peak, in bytes by item, and where."""
 
     n_frames: int
     """Frames that take part."""
@@ -36,47 +61,102 @@ class MemoryPlan:
     """Pairs that are looked at."""
     size: tuple[int, int]
     """(width, height) of the working images."""
-    frames: int
-    """RGB images."""
-    predictions: int
-    """Points and confidence of both views of every pair, float16."""
-    flows: int
-    """Flow and validity of every pair in both directions, float16 and bool."""
-    solution: int
-    """Depth, confidence and mask of every frame."""
-    working: int
-    """What the solver needs beside that, and the libraries themselves."""
+    most_pixels: int = 0
+    """Pixels a view that are to take part in the solve; 0: all."""
+    pixels: int = 0
+    """Pixels a view that do take part: fewer where the memory is short."""
     network: int = 0
     """Weights of a learned model, and the frames it has encoded."""
-    mono: int = 0
-    """Monocular depth and point maps of every frame, float32."""
+    survey: int = 0
+    """Flows that the predictor looks at besides those of the pairs."""
+    looks_at_mono: bool = False
+    """Whether there is monocular depth."""
+    in_files: frozenset[str] = frozenset()
+    """Items that do not fit the main memory."""
+    staged: bool = False
+    """Whether predictions and flows are in files anyway, for an interrupted run to go on from."""
+
+    @property
+    def wished_pixels(self) -> int:
+        """Pixels a view in the solve if there were memory enough."""
+        return min(self.most_pixels or self._area, self._area)
+
+    @property
+    def frames(self) -> int:
+        """RGB images."""
+        return self._planes * FRAME_BYTES
+
+    @property
+    def predictions(self) -> int:
+        """Points and confidence of both views of every pair, float16."""
+        return self.n_pairs * self._area * VIEWS * (POINTS_BYTES + CONFIDENCE_BYTES)
+
+    @property
+    def flows(self) -> int:
+        """Flow and validity of every pair in both directions, float16 and bool."""
+        return self.n_pairs * self._area * VIEWS * (FLOW_BYTES + MASK_BYTES)
+
+    @property
+    def solution(self) -> int:
+        """Depth and confidence of every frame, float32."""
+        return self._planes * MAPS_BYTES
+
+    @property
+    def mono(self) -> int:
+        """Monocular depth and point maps of every frame, float32."""
+        return self._planes * MONO_BYTES if self.looks_at_mono else 0
+
+    @property
+    def solve(self) -> int:
+        """The pixels that take part in the solve."""
+        return self.n_pairs * VIEWS * self.pixels * SOLVE_BYTES
+
+    @property
+    def working(self) -> int:
+        """What is needed beside that, and the libraries themselves."""
+        return self._planes * WORKING_BYTES + LIBRARIES_BYTES
 
     @property
     def total_bytes(self) -> int:
-        """Sum of all items."""
-        pixels = self.frames + self.predictions + self.flows + self.solution
-        return pixels + self.working + self.network + self.mono
+        """Main memory."""
+        mapped = sum(getattr(self, item) for item in FILE_ITEMS if item not in self.in_files)
+        rest = self.frames + self.mono + self.solve + self.working + self.network
+        return int(mapped + rest)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Space on the disk, until the run is done."""
+        items = self.in_files.union(STAGED_ITEMS if self.staged else ())
+        return int(sum(getattr(self, item) for item in items))
 
     @property
     def total_gb(self) -> float:
-        """Sum of all items in GB (10^9 bytes)."""
+        """Main memory in GB (10^9 bytes)."""
         return self.total_bytes / GB
-
-    def with_mono(self) -> MemoryPlan:
-        """The plan with monocular depth in it."""
-        return replace(self, mono=self.n_frames * self.size[0] * self.size[1] * MONO_BYTES)
 
     def describe(self) -> str:
         """One line for people."""
         width, height = self.size
-        network = f"network {self.network / GB:.1f}, " if self.network else ""
-        return (
+        parts = {item: getattr(self, item) for item in NAMED_ITEMS if item not in self.in_files}
+        parts["rest"] = self.total_bytes - sum(parts.values())
+        told = ", ".join(f"{name} {size / GB:.1f}" for name, size in parts.items() if size > 0)
+        line = (
             f"{_count(self.n_frames, 'frame')} of {width}x{height}, "
-            f"{_count(self.n_pairs, 'pair')}: "
-            f"{self.total_gb:.1f} GB (predictions {self.predictions / GB:.1f}, "
-            f"flows {self.flows / GB:.1f}, {network}rest "
-            f"{(self.frames + self.solution + self.working + self.mono) / GB:.1f})"
+            f"{_count(self.n_pairs, 'pair')}: {self.total_gb:.1f} GB ({told})"
         )
+        if self.in_files:
+            line += f", on disk {self.disk_bytes / GB:.1f} GB ({', '.join(sorted(self.in_files))})"
+        if self.pixels < self.wished_pixels:
+            line += f", {self.pixels} pixels a view in the solve"
+        return line
+
+    @property
+    def _area(self) -> int:
+        return self.size[0] * self.size[1]
+
+    @property
+    def _planes(self) -> int:
+        return self.n_frames * self._area
 
 
 def encoded_bytes(size: tuple[int, int]) -> int:
@@ -84,66 +164,90 @@ def encoded_bytes(size: tuple[int, int]) -> int:
     return size[0] * size[1] * ENCODED_BYTES
 
 
-def plan_memory(
-    n_frames: int, n_pairs: int, size: tuple[int, int], *, network: int = 0
-) -> MemoryPlan:
-    """The memory a reconstruction needs.
+def plan_memory(plan: MemoryPlan, room: Room) -> MemoryPlan:
+    """Where everything is to be: the largest items go to files until the rest fits the memory.
 
     Args:
-        n_frames: Frames that take part.
-        n_pairs: Pairs that are looked at.
-        size: (width, height) of the working images.
-        network: Bytes of a learned model and of the frames it keeps.
+        plan: What there will be.
+        room: What there is.
+
+    Returns:
+        The plan to follow. It need not fit: see `require_room`.
     """
-    pixels = size[0] * size[1]
-    return MemoryPlan(
-        n_frames=n_frames,
-        n_pairs=n_pairs,
-        size=size,
-        frames=n_frames * pixels * FRAME_BYTES,
-        predictions=n_pairs * pixels * VIEWS * (POINTS_BYTES + CONFIDENCE_BYTES),
-        flows=n_pairs * pixels * VIEWS * (FLOW_BYTES + MASK_BYTES),
-        solution=n_frames * pixels * SOLUTION_BYTES,
-        working=n_frames * pixels * WORKING_BYTES + LIBRARIES_BYTES,
-        network=network,
-    )
+    share = int(SOLVE_SHARE * room.machine / max(plan.n_pairs * VIEWS * SOLVE_BYTES, 1))
+    pixels = min(plan.wished_pixels, max(share, LEAST_PIXELS))
+    plan = replace(plan, pixels=pixels, in_files=frozenset())
+    for item in sorted(FILE_ITEMS, key=lambda item: -int(getattr(plan, item))):
+        if plan.total_bytes > room.memory:
+            plan = replace(plan, in_files=plan.in_files | {item})
+    return plan
 
 
-def require_room(plan: MemoryPlan, free_bytes: int) -> None:
+def require_room(plan: MemoryPlan, room: Room) -> None:
     """Refuse a plan that does not fit, before anything is computed.
 
     Args:
-        plan: What is needed.
-        free_bytes: What there is.
+        plan: What is needed, as `plan_memory` gave it.
+        room: What there is.
 
     Raises:
         NoRoomError: More is needed than there is; the hint has two ways out that do fit, if any.
     """
-    if plan.total_bytes <= free_bytes:
+    if _fits(plan, room):
         return
     width, height = plan.size
+    short_of_memory = plan.total_bytes > room.memory
+    needed, there, of = (plan.total_gb, room.memory / GB, "memory")
+    if not short_of_memory:
+        needed, there, of = (plan.disk_bytes / GB, room.disk / GB, "disk")
     raise NoRoomError(
         f"{_count(plan.n_frames, 'frame')} of {width}x{height} with "
         f"{_count(plan.n_pairs, 'pair')} {'needs' if plan.n_frames == 1 else 'need'} "
-        f"{plan.total_gb:.1f} GB of memory, {free_bytes / GB:.1f} GB are free",
-        hint=_ways_out(plan, free_bytes),
+        f"{needed:.1f} GB of {of}, {there:.1f} GB are free",
+        hint=_ways_out(plan, room),
     )
+
+
+def _fits(plan: MemoryPlan, room: Room) -> bool:
+    return plan.total_bytes <= room.memory and plan.disk_bytes <= room.disk
 
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def _ways_out(plan: MemoryPlan, free_bytes: int) -> str:
-    fixed = LIBRARIES_BYTES + plan.network
-    room = max(free_bytes - fixed, 0) / (plan.total_bytes - fixed)
+def _ways_out(plan: MemoryPlan, room: Room) -> str:
+    """Smaller images or fewer frames that fit, the largest of each."""
     ways = []
-    long_side = int(max(plan.size) * math.sqrt(room)) // 32 * 32
-    if long_side >= SMALLEST_SIZE:
-        ways.append(f"--input.size {long_side}")
-    # Pairs grow at least in proportion to the frames, so dividing the frames is enough.
-    if room * plan.n_frames >= 2:
-        ways.append(f"--input.stride {math.ceil(1 / room)}")
-    if not ways:
+    for long_side in range(max(plan.size) // 32 * 32, SMALLEST_SIZE - 1, -32):
+        if _fits(plan_memory(_smaller(plan, long_side), room), room):
+            ways.append(f"--input.size {long_side}")
+            break
+    for stride in range(2, plan.n_frames // 2 + 1):
+        if _fits(plan_memory(_fewer(plan, stride), room), room):
+            ways.append(f"--input.stride {stride}")
+            break
+    if plan.total_bytes <= room.memory:
+        ways.append("-o on a disk with more room")
+    elif not ways:
         return "use --pairs.graph keyframes with --pairs.group 5, or a machine with more memory"
-    return "add " + ", or ".join([*ways, "--pairs.group 5 (about half the pairs of groups of 10)"])
+    else:
+        ways.append("--pairs.group 5 (about half the pairs of groups of 10)")
+    return "add " + ", or ".join(ways)
+
+
+def _smaller(plan: MemoryPlan, long_side: int) -> MemoryPlan:
+    """The same video in smaller images."""
+    share = long_side / max(plan.size)
+    size = (math.ceil(share * plan.size[0]), math.ceil(share * plan.size[1]))
+    return replace(plan, size=size, survey=math.ceil(share**2 * plan.survey))
+
+
+def _fewer(plan: MemoryPlan, stride: int) -> MemoryPlan:
+    """Every n-th frame; pairs grow at least in proportion to the frames."""
+    return replace(
+        plan,
+        n_frames=math.ceil(plan.n_frames / stride),
+        n_pairs=math.ceil(plan.n_pairs / stride),
+        survey=math.ceil(plan.survey / stride),
+    )

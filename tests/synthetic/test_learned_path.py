@@ -14,6 +14,7 @@ from align3r.config import InputOptions, Options, OutputOptions
 from align3r.evaluate.score import score
 from align3r.evaluate.sequences import Truth, read_truth
 from align3r.geometry.cameras import image_centre, rays, resize_intrinsics
+from align3r.io.storage import Storage
 from align3r.pairwise.predictor import PairJournal
 from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
 
@@ -38,6 +39,7 @@ class Oracle:
         moving: np.ndarray | None = None,
         progress: Progress | None = None,
         journal: PairJournal | None = None,
+        storage: Storage | None = None,
     ) -> PairPredictions:
         rng = np.random.default_rng(0)
         width, height = frames.size

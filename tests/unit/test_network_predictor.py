@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -213,11 +211,16 @@ class Notes:
     def __init__(self) -> None:
         self.kept: list[tuple[np.ndarray, torch.Tensor, torch.Tensor]] = []
 
-    def load(self) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
-        return iter(self.kept)
+    def restore(self, points: torch.Tensor, confidence: torch.Tensor) -> np.ndarray:
+        for rows, kept_points, kept_confidence in self.kept:
+            points[rows], confidence[rows] = kept_points, kept_confidence
+        return np.concatenate([np.zeros(0, np.int64), *(rows for rows, _, _ in self.kept)])
 
     def save(self, rows: np.ndarray, points: torch.Tensor, confidence: torch.Tensor) -> None:
-        self.kept.append((rows, points.clone(), confidence.clone()))
+        self.kept.append((rows, points[rows].clone(), confidence[rows].clone()))
+
+    def forget(self) -> None:
+        self.kept.clear()
 
 
 @pytest.mark.parametrize("cache_bytes", [10**9, 0])

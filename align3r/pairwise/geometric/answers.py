@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from align3r.geometry.cameras import rays
+from align3r.io.storage import Storage
 from align3r.pairwise.geometric.calibrate import CalibratedScene
 from align3r.pairwise.geometric.completion import complete, place_objects
 from align3r.pairwise.geometric.depth import FusedDepth, PixelModel, miss
 from align3r.pairwise.geometric.frames_depth import GuidedFlows, trust
+from align3r.pairwise.predictor import empty_predictions
 from align3r.parallel import in_threads
 from align3r.types import PairFlows, PairPredictions
 
@@ -59,17 +61,18 @@ def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
 
 
 def answer_pairs(
-    edges: np.ndarray,
+    asked: PairFlows,
     scene: CalibratedScene,
     flows: GuidedFlows,
     depths: list[DenseDepth],
     moving: np.ndarray,
+    *,
+    storage: Storage | None = None,
 ) -> PairPredictions:
-    """Point maps and confidences of all pairs, with their flows."""
+    """Point maps and confidences of all pairs whose flows are asked for, with these flows."""
     height, width = moving.shape[1:]
-    count = len(edges)
-    points = torch.empty((count, 2, height, width, 3), dtype=torch.float16)
-    confidence = torch.empty((count, 2, height, width), dtype=torch.float16)
+    edges = asked.edges
+    points, confidence = empty_predictions(len(edges), (height, width), storage)
     cameras = scene.cameras
     model = PixelModel(cameras.focal, cameras.centre)
     view_rays = rays((height, width), cameras.focal, cameras.centre)
@@ -84,7 +87,7 @@ def answer_pairs(
             points[k, side] = torch.from_numpy(np.clip(in_i, -6e4, 6e4))
             confidence[k, side] = torch.from_numpy(_GUESS + _GAIN * sure)
 
-    for _ in in_threads(answer, range(count)):
+    for _ in in_threads(answer, range(len(edges))):
         pass
     return PairPredictions(
         edges,
@@ -92,7 +95,7 @@ def answer_pairs(
         confidence,
         cameras.centre,
         moving=moving,
-        flows=_pair_flows(edges, flows),
+        flows=asked,
         warnings=scene.warnings,
         world_from_cam=None if scene.parallax else np.linalg.inv(cameras.cam_from_world),
     )
@@ -120,15 +123,3 @@ def _pair_depth(
     share = _PAIR_SHARE * reliable * depth.trust
     blended = depth.inverse_depth + share * (alone - depth.inverse_depth)
     return np.maximum(blended, 1e-4).astype(np.float32), depth.trust * (0.25 + 0.75 * reliable)
-
-
-def _pair_flows(edges: np.ndarray, flows: GuidedFlows) -> PairFlows:
-    there = [flows.get(i, j) for i, j in edges.tolist()]
-    back = [flows.get(j, i) for i, j in edges.tolist()]
-    return PairFlows(
-        edges,
-        np.stack([flow for flow, _ in there]),
-        np.stack([flow for flow, _ in back]),
-        np.stack([valid for _, valid in there]),
-        np.stack([valid for _, valid in back]),
-    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from align3r.flow.dis import DisFlow
+from align3r.flow.pairs import empty_flows
 from align3r.flow.warp import consistent, pixel_grid
 from align3r.geometry.cameras import ego_flow
+from align3r.io.storage import Storage
 from align3r.pairwise.geometric.bundle import Cameras
 from align3r.pairwise.geometric.completion import complete
 from align3r.pairwise.geometric.depth import (
@@ -21,8 +23,9 @@ from align3r.pairwise.geometric.depth import (
     fuse,
     pair_evidence,
 )
-from align3r.pairwise.geometric.survey import STEP, Survey
+from align3r.pairwise.geometric.survey import STEP, Survey, bridges
 from align3r.parallel import in_threads
+from align3r.types import PairFlows
 
 _LEAST_OVERLAP = 0.1
 _GOOD_RELATIVE_ERROR = 0.04
@@ -80,18 +83,33 @@ class GuidedFlows:
 
     def __init__(self, found: Survey, cameras: Cameras, coarse: list[CoarseDepth]) -> None:
         self._found, self._cameras, self._coarse = found, cameras, coarse
-        self._kept: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._kept: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
 
     def compute(
         self,
         images: np.ndarray,
-        pairs: Iterable[tuple[int, int]],
+        asked: np.ndarray,
+        *,
         on_pair: Callable[[int, int], None],
-    ) -> None:
-        """Compute all pairs, each once for both directions."""
-        todo = sorted({(min(p), max(p)) for p in pairs})
+        storage: Storage | None = None,
+    ) -> PairFlows:
+        """Compute the pairs (E, 2), and short bridges that every frame's depth profits from.
+
+        Each is computed once for both directions. Gives the flows of the pairs asked for.
+        """
+        shape = (images.shape[1], images.shape[2])
+        flows = empty_flows(asked, shape, storage)
+        between = empty_flows(bridges(asked, len(images)), shape, storage, item="survey")
+        for part in (flows, between):
+            for k, (i, j) in enumerate(part.edges.tolist()):
+                forward = part.forward[k], part.forward_valid[k]
+                self._kept.setdefault((i, j), []).append(forward)
+                backward = part.backward[k], part.backward_valid[k]
+                self._kept.setdefault((j, i), []).append(backward)
+        todo = sorted({(min(p), max(p)) for p in self._kept})
         for done, _ in enumerate(in_threads(lambda pair: self._one(images, *pair), todo)):
             on_pair(done + 1, len(todo))
+        return flows
 
     def _one(self, images: np.ndarray, i: int, j: int) -> None:
         start_ij = self._start(images.shape[1:3], i, j)
@@ -109,7 +127,7 @@ class GuidedFlows:
 
     def get(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
         """Flow (h, w, 2) float16 from i to j and where it is (h, w) valid."""
-        return self._kept[i, j]
+        return self._kept[i, j][0]
 
     def has(self, i: int, j: int) -> bool:
         """Whether the flow i -> j was computed."""
@@ -117,11 +135,12 @@ class GuidedFlows:
 
     def evidence(self, i: int, j: int, model: PixelModel) -> Evidence:
         """What the flow i -> j says about the depth of i."""
-        flow, valid = self._kept[i, j]
+        flow, valid = self.get(i, j)
         return pair_evidence(flow.astype(np.float32), valid, _motion(self._cameras, i, j), model)
 
     def _keep(self, i: int, j: int, flow: np.ndarray, valid: np.ndarray) -> None:
-        self._kept[i, j] = (np.clip(flow, -4096, 4096).astype(np.float16), valid)
+        for kept_flow, kept_valid in self._kept[i, j]:
+            kept_flow[:], kept_valid[:] = np.clip(flow, -4096, 4096), valid
 
     def _start(self, shape: tuple[int, ...], i: int, j: int) -> np.ndarray:
         """Flow of the static scene; the surveyed one where that explains nothing: moving things."""

@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from align3r.geometry.cameras import image_centre
+from align3r.io.storage import Storage
 from align3r.motion.masks import motion_masks
 from align3r.pairwise.geometric.answers import answer_pairs, dense_depths
 from align3r.pairwise.geometric.calibrate import CalibratedScene, find_scene
@@ -19,8 +20,6 @@ from align3r.pairwise.geometric.survey import survey
 from align3r.pairwise.predictor import PairJournal
 from align3r.parallel import in_threads
 from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
-
-_BRIDGE_GAPS = (1, 2, 4)
 
 
 class GeometricPredictor:
@@ -43,6 +42,7 @@ class GeometricPredictor:
         moving: np.ndarray | None = None,
         progress: Progress | None = None,
         journal: PairJournal | None = None,
+        storage: Storage | None = None,
     ) -> PairPredictions:
         """Predict all pairs; see `PairPredictor.predict`.
 
@@ -53,7 +53,7 @@ class GeometricPredictor:
         # Frames and pairs are computed side by side; threads inside each small matrix product
         # would only wait for each other.
         with threadpool_limits(1, user_api="blas"):
-            return self._predict(frames, edges, known, moving, report)
+            return self._predict(frames, edges, known, moving, report=report, storage=storage)
 
     def _predict(
         self,
@@ -61,17 +61,30 @@ class GeometricPredictor:
         edges: np.ndarray,
         known: KnownCameras,
         moving: np.ndarray | None,
+        *,
         report: Progress,
+        storage: Storage | None,
     ) -> PairPredictions:
         images, n = frames.images, len(frames)
         centre = _centre(frames, known)
-        found = survey(images, centre, moving=moving, on_pair=lambda k, m: report("flow", k, m))
+        found = survey(
+            images,
+            centre,
+            moving=moving,
+            on_pair=lambda k, m: report("flow", k, m),
+            storage=storage,
+        )
         report("cameras", 0, 1)
         scene = find_scene(found, frames, known, centre)
         report("cameras", 1, 1)
         coarse = survey_depths(found, scene.cameras, images, parallax=scene.parallax)
         flows = GuidedFlows(found, scene.cameras, coarse)
-        flows.compute(images, _wanted(edges, n), lambda k, m: report("guided flow", k, m))
+        asked = flows.compute(
+            images,
+            np.asarray(edges),
+            on_pair=lambda k, m: report("guided flow", k, m),
+            storage=storage,
+        )
         fused = []
         for depth in in_threads(lambda i: _fuse_frame(flows, i, frames, scene), range(n)):
             fused.append(depth)
@@ -79,7 +92,7 @@ class GeometricPredictor:
         if moving is None:
             moving = self._moving(images, fused, flows)
         depths = dense_depths(images, fused, moving, parallax=scene.parallax)
-        return answer_pairs(edges, scene, flows, depths, moving)
+        return answer_pairs(asked, scene, flows, depths, moving, storage=storage)
 
     def _moving(
         self, images: np.ndarray, fused: list[FusedDepth], flows: GuidedFlows
@@ -105,12 +118,6 @@ def _centre(frames: Frames, known: KnownCameras) -> tuple[float, float]:
         return image_centre(frames.size)
     middle = known.intrinsics[:, :2, 2].mean(0)
     return float(middle[0]), float(middle[1])
-
-
-def _wanted(edges: np.ndarray, n: int) -> set[tuple[int, int]]:
-    """The pairs that are asked for, and short bridges that every frame's depth profits from."""
-    asked = {(int(i), int(j)) for i, j in edges}
-    return asked | {(i, i + gap) for i in range(n) for gap in _BRIDGE_GAPS if i + gap < n}
 
 
 def _fuse_frame(flows: GuidedFlows, i: int, frames: Frames, scene: CalibratedScene) -> FusedDepth:

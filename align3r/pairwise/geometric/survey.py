@@ -11,6 +11,7 @@ from align3r.flow.dis import DisFlow
 from align3r.flow.matches import detect
 from align3r.flow.pairs import two_way_flows
 from align3r.flow.warp import consistent
+from align3r.io.storage import Storage
 from align3r.pairwise.geometric.observations import ObservationBuilder, Observations
 from align3r.pairwise.geometric.twoview import TwoView, two_view
 from align3r.parallel import in_threads
@@ -19,6 +20,8 @@ GAPS = (1, 2, 3, 4, 6, 8, 12)
 """Frame distances that are looked at: short and long baselines for every frame."""
 STEP = 2
 """Flows of the survey are kept at every second pixel."""
+_BRIDGE_GAPS = (1, 2, 4)
+_FLOW_BYTES = 2 * 2 + 1
 _LEAST_COVER = 0.1
 _GRID_ROWS = 42
 """Samples of a flow along the long side of the image."""
@@ -49,6 +52,7 @@ def survey(
     *,
     moving: np.ndarray | None,
     on_pair: Callable[[int, int], None],
+    storage: Storage | None = None,
 ) -> Survey:
     """Look at all pairs of frames at the distances of `GAPS`.
 
@@ -57,14 +61,14 @@ def survey(
         centre: Principal point, pixels.
         moving: (N, h, w) bool, known moving regions that say nothing about the camera.
         on_pair: Called with (done, total).
+        storage: Gives out the arrays of the flows; None: main memory.
     """
-    n = len(images)
-    height, width = images.shape[1:3]
+    n, shape = len(images), (images.shape[1], images.shape[2])
     features = list(in_threads(detect, images))
     pairs = [(i, i + gap) for i in range(n) for gap in GAPS if i + gap < n]
-    builder = ObservationBuilder(n, (height, width), spacing=max(4, max(height, width) // 26))
+    builder = ObservationBuilder(n, shape, spacing=max(4, max(shape) // 26))
     views: list[TwoView] = []
-    flows: dict[tuple[int, int], HalfFlow] = {}
+    flows = _HalfFlows(2 * len(pairs), shape, storage)
 
     def both_ways(pair: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         i, j = pair
@@ -78,14 +82,52 @@ def survey(
                 valid &= ~moving[a]
             if valid.mean() >= _LEAST_COVER:
                 builder.add(a, b, there, valid)
-                flows[a, b] = HalfFlow(
-                    (there[::STEP, ::STEP] / STEP).astype(np.float16), valid[::STEP, ::STEP]
-                )
-        if (i, j) in flows:
-            source, target = _samples(forward, flows[i, j].valid)
+                flows.keep((a, b), there, valid)
+        if (i, j) in flows.kept:
+            source, target = _samples(forward, flows.kept[i, j].valid)
             views.append(two_view(i, j, source - centre, target - centre, noise_px=1.0))
         on_pair(done + 1, len(pairs))
-    return Survey(builder.build(), views, flows)
+    return Survey(builder.build(), views, flows.kept)
+
+
+def survey_bytes(edges: np.ndarray, n_frames: int, size: tuple[int, int]) -> int:
+    """What the flows take that the predictor looks at besides those of the pairs.
+
+    Args:
+        edges: (E, 2) pairs that are asked for.
+        n_frames: Frames of the video.
+        size: (width, height) of the images.
+    """
+    half = -(-size[0] // STEP) * -(-size[1] // STEP)
+    surveyed = sum(max(n_frames - gap, 0) for gap in GAPS)
+    between = len(bridges(edges, n_frames))
+    return 2 * _FLOW_BYTES * (surveyed * half + between * size[0] * size[1])
+
+
+def bridges(asked: np.ndarray, n_frames: int) -> np.ndarray:
+    """(B, 2) int64 pairs of near frames that are not among those asked for, in neither order."""
+    there = {(min(pair), max(pair)) for pair in asked.tolist()}
+    near = ((i, i + gap) for i in range(n_frames) for gap in _BRIDGE_GAPS if i + gap < n_frames)
+    return np.array([pair for pair in near if pair not in there], np.int64).reshape(-1, 2)
+
+
+class _HalfFlows:
+    """Flows at every second pixel, in arrays of the storage."""
+
+    def __init__(self, most: int, shape: tuple[int, int], storage: Storage | None) -> None:
+        """Make room for `most` flows of images of (h, w)."""
+        storage = storage or Storage()
+        half = (-(-shape[0] // STEP), -(-shape[1] // STEP))
+        self._flow = storage.empty("survey.half", (most, *half, 2), np.float16)
+        self._valid = storage.empty("survey.half_valid", (most, *half), bool)
+        self.kept: dict[tuple[int, int], HalfFlow] = {}
+
+    def keep(self, pair: tuple[int, int], flow: np.ndarray, valid: np.ndarray) -> None:
+        """Keep the (h, w, 2) flow of a pair."""
+        row = len(self.kept)
+        self._flow[row] = flow[::STEP, ::STEP] / STEP
+        self._valid[row] = valid[::STEP, ::STEP]
+        self.kept[pair] = HalfFlow(self._flow[row], self._valid[row])
 
 
 def _samples(flow: np.ndarray, half_valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,10 +13,11 @@ from torch import Tensor
 from align3r.device import exact_convolutions, free_device_bytes, kept_heap, to_device, to_host
 from align3r.errors import SolveError, UsageError
 from align3r.geometry.cameras import image_centre
+from align3r.io.storage import Storage
 from align3r.models.pair_network import EnteredFrame, PairNetwork, PairOutput, Role
 from align3r.pairwise.network.features import Entered, FeatureCache, join, part
 from align3r.pairwise.network.schedule import Batch, Schedule
-from align3r.pairwise.predictor import PairJournal
+from align3r.pairwise.predictor import PairJournal, empty_predictions
 from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
 
 _LARGEST = 60_000.0
@@ -63,6 +64,7 @@ class NetworkPredictor:
         moving: np.ndarray | None = None,
         progress: Progress | None = None,
         journal: PairJournal | None = None,
+        storage: Storage | None = None,
     ) -> PairPredictions:
         """Predict all pairs; see `PairPredictor.predict`.
 
@@ -81,13 +83,11 @@ class NetworkPredictor:
                 hint="use --prior auto, or --prior-dir with your own depth maps",
             )
         width, height = frames.size
-        points = torch.empty((len(edges), 2, height, width, 3), dtype=torch.float16)
-        confidence = torch.empty(points.shape[:-1], dtype=torch.float16)
+        points, confidence = empty_predictions(len(edges), (height, width), storage)
         report = progress or (lambda stage, done, total: None)
         done = np.zeros(len(edges), bool)
-        for kept, kept_points, kept_confidence in journal.load() if journal is not None else ():
-            points[kept], confidence[kept] = kept_points, kept_confidence
-            done[kept] = True
+        if journal is not None:
+            done[journal.restore(points, confidence)] = True
         report("pairs", int(done.sum()), len(edges))
         unsaved: list[int] = []
         saved_at = time.monotonic()
@@ -101,7 +101,7 @@ class NetworkPredictor:
                 done[rows] = True
                 unsaved += batch.rows
                 if journal is not None and time.monotonic() - saved_at >= _KEEP_EVERY_S:
-                    journal.save(np.array(unsaved), points[unsaved], confidence[unsaved])
+                    journal.save(np.array(unsaved), points, confidence)
                     unsaved, saved_at = [], time.monotonic()
                 report("pairs", int(done.sum()), len(edges))
         return PairPredictions(

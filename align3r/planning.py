@@ -1,0 +1,92 @@
+"""What a run will need, what there is, and where its large arrays go."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from align3r.config import Options
+from align3r.device import free_memory_bytes, machine_memory_bytes
+from align3r.given import Given
+from align3r.io.cache import StageCache, cache_folder
+from align3r.io.storage import Storage, free_disk_bytes, scratch_files
+from align3r.pairing.memory import (
+    GB,
+    STAGED_ITEMS,
+    MemoryPlan,
+    Room,
+    encoded_bytes,
+    plan_memory,
+)
+from align3r.pairwise.geometric.survey import survey_bytes
+from align3r.pairwise.registry import MODELS, looks_at_depth, weights_bytes
+
+
+def room_of(options: Options, out: Path | None) -> Room:
+    """What a run may use: the budget, or what is free."""
+    memory, machine = free_memory_bytes(), machine_memory_bytes()
+    if options.memory_budget is not None:
+        machine = int(options.memory_budget * GB)
+        memory = min(memory, machine)
+    folder = Path(tempfile.gettempdir()) if out is None else cache_folder(out)
+    return Room(memory=memory, disk=free_disk_bytes(folder), machine=machine)
+
+
+def plan_run(given: Given, options: Options, room: Room, *, staged: bool) -> MemoryPlan:
+    """What a run will hold, and where.
+
+    Args:
+        given: The input.
+        options: With the model chosen.
+        room: What there is.
+        staged: Whether its stages are kept for another run to go on from.
+    """
+    frames, network = given.frames, weights_bytes(options)
+    if network:
+        encoded = len(frames) * encoded_bytes(frames.size)
+        network += min(int(options.network.cache_gb * GB), encoded)
+    survey = 0
+    if MODELS[options.model].finds_flow:
+        survey = survey_bytes(given.edges, len(frames), frames.size)
+    wanted = MemoryPlan(
+        n_frames=len(frames),
+        n_pairs=len(given.edges),
+        size=frames.size,
+        most_pixels=options.align.pixels,
+        network=network,
+        survey=survey,
+        looks_at_mono=looks_at_depth(options),
+        staged=staged,
+    )
+    return plan_memory(wanted, room)
+
+
+@dataclass(frozen=True)
+class Storages:
+    """Where the arrays of a run are."""
+
+    pairs: Storage
+    """Predictions and flows."""
+    solution: Storage
+
+
+@contextmanager
+def open_storages(
+    plan: MemoryPlan, pairs: StageCache | None, own: StageCache | None
+) -> Iterator[Storages]:
+    """Storages as planned, in the files of the stage caches; without those, in temporary files.
+
+    Args:
+        plan: What is to be in files.
+        pairs: The cache of the pairs.
+        own: The cache of the rest.
+    """
+    if pairs is None or own is None:
+        with scratch_files() as files:
+            yield Storages(Storage(files, plan.in_files), Storage(files, plan.in_files))
+        return
+    staged = plan.in_files.union(STAGED_ITEMS)
+    yield Storages(Storage(pairs.files, staged), Storage(own.files, plan.in_files))
