@@ -32,6 +32,7 @@ def make_world(
     noise: float = 0.0,
     step: float = 0.12,
     aspect: float = 1.0,
+    zoom: float = 0.0,
     seed: int = 0,
 ) -> World:
     """A world of n frames; `noise` is the log-depth error of a prediction (0: exact).
@@ -44,6 +45,7 @@ def make_world(
             within pairs and the flow are wrong in proportion.
         step: Camera step in units of about a quarter of the depth.
         aspect: Horizontal over vertical focal length.
+        zoom: The focal length grows by this share from frame to frame.
         seed: Of everything random.
     """
     rng = np.random.default_rng(seed)
@@ -54,9 +56,10 @@ def make_world(
     poses = np.stack([_camera(i, step, rng) for i in range(n)])
     v, u = np.mgrid[:height, :width].astype(float)
     pixels = np.stack([u, v], -1)
-    lens = focal / np.array([1.0, aspect])
-    rays = np.concatenate([(pixels - centre) / lens, np.ones((height, width, 1))], -1)
-    depth = np.stack([_wall_depth(pose, rays) for pose in poses])
+    lenses = [focal * (1 + zoom) ** i / np.array([1.0, aspect]) for i in range(n)]
+    flat = np.ones((height, width, 1))
+    rays = [np.concatenate([(pixels - centre) / lens, flat], -1) for lens in lenses]
+    depth = np.stack([_wall_depth(*seen) for seen in zip(poses, rays, strict=True)])
     points, confidence, there, back = [], [], [], []
     for i, j in edges:
         pair_scale = np.exp(0.3 * rng.standard_normal())
@@ -65,14 +68,14 @@ def make_world(
         error = noise * np.stack([_smooth(rng, size), _smooth(rng, size)])
         near = depth[i] * np.exp(error[0])
         far = depth[j] * np.exp(error[1])
-        both = np.stack([rays * near[..., None], rays * far[..., None] @ first[:3, :3].T])
+        both = np.stack([rays[i] * near[..., None], rays[j] * far[..., None] @ first[:3, :3].T])
         both[1] += first[:3, 3]
         points.append(pair_scale * both / 4)
         confidence.append(1 + 9 * np.exp(-np.abs(error) / 0.05))
         for a, b, store in ((i, j, there), (j, i, back)):
             seen = np.linalg.inv(poses[b]) @ poses[a]
-            moved = rays * depth[a][..., None] @ seen[:3, :3].T + seen[:3, 3]
-            flow = lens * moved[..., :2] / moved[..., 2:] + centre - pixels
+            moved = rays[a] * depth[a][..., None] @ seen[:3, :3].T + seen[:3, 3]
+            flow = lenses[b] * moved[..., :2] / moved[..., 2:] + centre - pixels
             store.append(flow + noise * rng.standard_normal(flow.shape))
     valid = np.ones((len(edges), height, width), bool)
     numbers = np.array(edges, np.int64)

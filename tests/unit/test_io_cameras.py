@@ -172,3 +172,24 @@ def test_npz_without_the_arrays_or_with_objects(tmp_path: Path) -> None:
     for name in "abc":
         with pytest.raises(InputError, match="no camera poses"):
             read_known_cameras(CameraOptions(poses=str(tmp_path / f"{name}.npz")), frames_at([0.0]))
+
+
+def test_rough_poses_have_standard_deviations_for_every_frame(tmp_path: Path) -> None:
+    times = np.arange(4) * 0.1
+    poses = write_trajectory(tmp_path / "poses.txt", times, some_poses(4))
+    known = read_known_cameras(CameraOptions(poses=poses, pose_sigma=(1.0, 0.05)), frames_at(times))
+    np.testing.assert_array_equal(known.pose_sigma, [[1.0, 0.05]] * 4)
+    assert known.exact.world_from_cam is None
+
+
+@pytest.mark.parametrize("sigma", [(0.0, 0.1), (1.0, -1.0), (np.nan, 0.1), (1.0, np.inf)])
+def test_standard_deviations_are_positive_numbers(tmp_path: Path, sigma: tuple) -> None:
+    times = np.arange(3) * 0.1
+    poses = write_trajectory(tmp_path / "poses.txt", times, some_poses(3))
+    with pytest.raises(UsageError, match="standard deviations of"):
+        read_known_cameras(CameraOptions(poses=poses, pose_sigma=sigma), frames_at(times))
+
+
+def test_standard_deviations_without_poses_are_an_error() -> None:
+    with pytest.raises(UsageError, match="no poses"):
+        read_known_cameras(CameraOptions(pose_sigma=(1.0, 0.1)), frames_at([0.0, 0.1]))
