@@ -10,7 +10,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-STORY = ("align3r.pipeline", "align3r.pairwise.registry", "align3r.flow.choose")
+STORY = (
+    "align3r.pipeline",
+    "align3r.pairwise.registry",
+    "align3r.flow.choose",
+    "align3r.evaluate.comparing",
+)
 """Whose remarks a plain run shows: what is planned, and what `auto` stands for."""
 
 

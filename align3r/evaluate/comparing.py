@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import logging
 import shutil
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -28,6 +32,8 @@ from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction
 from align3r.shared_stages import SharedStages
 from align3r.types import Progress
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,7 @@ def compare(
         shared = _shared(runs, work)
         seen = {run.name: shared.names(source, run.options) for run in runs}
         scenes = _reconstruct_all(source, runs, work, shared=shared, seen=seen, report=report)
-        changes = {run.name: run.axis for run in runs}
-        about = make_report(scenes, source=source, truth=known, changes=changes, seen=seen)
+        about = make_report(runs, scenes, source=source, truth=known, seen=seen)
         with replacing(out):
             write_report(about, scenes, work)
             _tidy(work, keep=set(scenes))
@@ -118,6 +123,8 @@ def _reconstruct_all(
         def told(stage: str, done: int, total: int, name: str = run.name) -> None:
             report(f"{name}: {stage}", done, total)
 
+        log.info("run %d of %d: %s", k + 1, len(runs), run.name)
+        _give_back_memory()
         scenes[run.name] = _reconstruct_once(
             source, run.options, work / run.name, shared=shared, report=told
         )
@@ -139,6 +146,14 @@ def _reconstruct_once(
     pipeline.reconstruct(source, out=folder, options=options, progress=report, shared=shared)
     note.write_text(key, encoding="utf-8")
     return load(folder)
+
+
+def _give_back_memory() -> None:
+    """Return what earlier runs have freed to the system, or the next one's peak has it, too."""
+    gc.collect()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # Only glibc can.
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tidy(folder: Path, *, keep: set[str]) -> None:

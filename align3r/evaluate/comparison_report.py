@@ -11,6 +11,7 @@ from typing import Any
 from align3r import __version__
 from align3r.evaluate.score import score
 from align3r.evaluate.sequences import Truth
+from align3r.evaluate.variations import AXES, Run
 from align3r.io.jsonable import jsonable
 from align3r.io.sources import Source, resolve_source
 from align3r.reconstruction import Reconstruction
@@ -20,6 +21,7 @@ Row = Mapping[str, str | float]
 """Name of the run and its figures, by the heads of the table; what was not measured is absent."""
 
 RUN = "run"
+_ALIKE = ("", "geometry")
 ALIGN = "align"
 
 
@@ -59,28 +61,30 @@ COLUMNS = (
 
 
 def make_report(
+    plan: Sequence[Run],
     scenes: Mapping[str, Reconstruction],
     *,
     source: Source,
     truth: Truth | None,
-    changes: Mapping[str, str],
     seen: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """Everything that was measured, for compare.json.
 
     Args:
-        scenes: By the name of the run, the base run first.
+        plan: The runs, the base run first.
+        scenes: What came out, by the name of the run.
         source: What they are about.
         truth: Its truth, if it is known.
-        changes: What each run varies; empty for the base run.
         seen: The shared stages of each run: runs with the same name of a stage had it in common.
     """
-    base = next(iter(scenes.values()))
+    base = scenes[plan[0].name]
     runs = {}
-    for name, scene in scenes.items():
+    for run in plan:
+        name, scene = run.name, scenes[run.name]
         scale, gap = relative_depth(base, scene)
         runs[name] = {
-            "varies": changes[name],
+            "varies": run.axis,
+            **run.values(),
             "predict_seconds": _shared_seconds(name, scenes, seen),
             **_alignment(scene),
             "losses": scene.info.get("losses", {}),
@@ -156,45 +160,49 @@ def _number(value: str | float | None, form: str) -> str:
 
 
 def remarks(report: Mapping[str, Any]) -> list[str]:
-    """What the figures mean, a sentence each, as far as these runs show it."""
+    """What was compared and what the figures mean, a sentence each, as far as the runs show it."""
     runs = report["runs"]
-    said = []
-    if {"depth", "scale"} <= set(runs):
-        said.append(_free_scale_maps(runs))
-    if {"depth", "scale-grid"} <= set(runs):
-        said.append(_smooth_scales(runs))
-    varied = {entry["varies"] for entry in runs.values()}
-    if varied & {"flow", "graph"}:
+    name, base = next(iter(runs.items()))
+    values = ", ".join(f"{axis} {base[axis]}" for axis in AXES)
+    said = [f"The base run is {name}: {values}. Every other run differs from it in one thing."]
+    # The runs that differ in nothing but the geometry, by their geometry.
+    alike = {entry["geometry"]: entry for entry in runs.values() if entry["varies"] in _ALIKE}
+    if {"depth", "scale"} <= set(alike):
+        said.append(_free_scale_maps(alike["depth"], alike["scale"]))
+    if {"depth", "scale-grid"} <= set(alike):
+        said.append(_smooth_scales(alike["depth"], alike["scale-grid"]))
+    if any(entry["varies"] in ("flow", "graph") for entry in runs.values()):
         said.append(
-            "Losses of runs with other terms or other pairs are not about the same things: compare "
-            "them where both are the same."
+            "Runs with other pairs, or without flow, minimise another sum: their losses are not "
+            "to be compared with those of the others."
         )
     for name, entry in runs.items():
         said += [f"{name}: {warning}" for warning in entry["warnings"]]
     return said
 
 
-def _free_scale_maps(runs: Mapping[str, Any]) -> str:
-    depth, scale = runs["depth"]["losses"], runs["scale"]["losses"]
-    loss = 100 * abs(scale["total"] / depth["total"] - 1)
-    gap = abs(runs["scale"]["depth_gap_percent"] - runs["depth"]["depth_gap_percent"])
-    return (
+def _free_scale_maps(depth: Mapping[str, Any], scale: Mapping[str, Any]) -> str:
+    loss = 100 * abs(scale["losses"]["total"] / depth["losses"]["total"] - 1)
+    said = (
         "With the same start a free scale map is the same problem as a depth map, because its "
         "logarithm is that of the depth minus a constant a pixel: here the losses differ by "
-        f"{loss:.2g} %, the depths by {gap:.2g} %."
+        f"{loss:.2g} %"
     )
+    if "" in (depth["varies"], scale["varies"]):
+        gap = max(depth["depth_gap_percent"], scale["depth_gap_percent"])
+        said += f", the depths by {gap:.2g} % (median)"
+    return f"{said}."
 
 
-def _smooth_scales(runs: Mapping[str, Any]) -> str:
-    depth, grid = runs["depth"], runs["scale-grid"]
-    words = (
-        "scale-grid has few scales a frame where the others have one a pixel, so what it wins or "
-        "loses is the prior's doing"
+def _smooth_scales(depth: Mapping[str, Any], grid: Mapping[str, Any]) -> str:
+    said = (
+        "A grid of scales is another problem: a frame has few of them, so the shape of its depth "
+        "is the prior's"
     )
-    if "score" not in grid:
-        return f"{words}."
-    one, two = depth["score"]["abs_rel"], grid["score"]["abs_rel"]
-    return f"{words}: Abs Rel {two:.4g} against {one:.4g}."
+    if "score" in grid:
+        one, two = grid["score"]["abs_rel"], depth["score"]["abs_rel"]
+        said += f"; Abs Rel is {one:.4g}, that of the depth map {two:.4g}"
+    return f"{said}."
 
 
 def as_markdown(report: Mapping[str, Any]) -> str:
@@ -202,11 +210,11 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     rows = describe_runs(report)
     head, cells = in_words(rows)
     base = next(iter(report["runs"]))
+    varied = list(dict.fromkeys(entry["varies"] for entry in report["runs"].values()))
     lines = [
-        f"# {', '.join(report['runs'])}",
+        f"# {report['source']}: {', '.join(filter(None, varied))}",
         "",
-        f"Source: {report['source']}, {report['frames']} frames, align3r {report['align3r']}. "
-        f"Every run differs from {base} in one thing.",
+        f"{report['frames']} frames, align3r {report['align3r']}.",
         "",
         "| " + " | ".join(head) + " |",
         "|---|" + "---:|" * (len(head) - 1),

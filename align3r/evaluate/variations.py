@@ -38,6 +38,10 @@ class Run:
     """What it changes; empty for the base run."""
     options: Options
 
+    def values(self) -> dict[str, str]:
+        """What the run says about everything that can be varied."""
+        return {name: axis.value(self.options) for name, axis in AXES.items()}
+
 
 @dataclass(frozen=True)
 class Axis:

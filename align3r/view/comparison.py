@@ -71,10 +71,10 @@ def write_comparison(scenes: Mapping[str, Reconstruction], path: Path, *, column
     names, (base, *others) = list(scenes), list(scenes.values())
     size = panel_size(base.size, PANEL if len(scenes) <= FEW else SMALL_PANEL)
     scales = [relative_depth(base, scene)[0] for scene in others]
-    words = ["image", names[0]]
+    words = [["image"], [names[0]]]
     for name in names[1:]:
-        words += [name, f"{name} : {names[0]}"]
-    labels = np.concatenate([_label(word, size[1]) for word in words])
+        words += [[name], [f"{name} : {names[0]}", f"blue -{RATIO_SPAN:.0%}", f"red +{RATIO_SPAN:.0%}"]]
+    labels = np.concatenate([_label(lines, size[1]) for lines in words])
     span = depth_range(base)
     strips = [
         _column(base, others, scales, int(i), size=size, span=span)
@@ -101,9 +101,16 @@ def _column(
         ratio = diverging(log_ratio(depth, own) / np.log1p(RATIO_SPAN))
         pictures += [depth_picture(depth, span), ratio]
     small = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
-    white = (255, 255, 255)
-    framed = [cv2.copyMakeBorder(p, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=white) for p in small]
-    return np.concatenate(framed)
+    return np.concatenate([_framed(picture) for picture in small])
+
+
+def _framed(picture: np.ndarray) -> np.ndarray:
+    """The picture with a thin grey line, which shows where a white one ends, and a white gap."""
+    for grey in (190, 255):
+        picture = cv2.copyMakeBorder(
+            picture, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(grey, grey, grey)
+        )
+    return picture
 
 
 def _numbered(picture: np.ndarray, frame: int) -> np.ndarray:
@@ -139,12 +146,13 @@ def diverging(values: np.ndarray) -> np.ndarray:
     return picture
 
 
-def _label(words: str, height: int) -> np.ndarray:
-    """A white box with words, as high as a row of the picture."""
+def _label(lines: Sequence[str], height: int) -> np.ndarray:
+    """A white box with a few words, as high as a row of the picture."""
     box = np.full((height + 4, LABEL_WIDTH, 3), 255, np.uint8)
-    at = (10, height // 2 + 6)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    wide = cv2.getTextSize(words, font, 0.5, 1)[0][0]
-    size = 0.5 * min(1.0, (LABEL_WIDTH - 20) / wide)
-    cv2.putText(box, words, at, font, size, (45, 45, 52), 1, cv2.LINE_AA)
+    font, step = cv2.FONT_HERSHEY_SIMPLEX, 20
+    for k, words in enumerate(lines):
+        wide = cv2.getTextSize(words, font, 0.5, 1)[0][0]
+        size = 0.5 * min(1.0, (LABEL_WIDTH - 20) / wide)
+        at = (10, height // 2 + 6 + step * k - step * (len(lines) - 1) // 2)
+        cv2.putText(box, words, at, font, size, (45, 45, 52), 1, cv2.LINE_AA)
     return box
