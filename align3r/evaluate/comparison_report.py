@@ -191,7 +191,7 @@ def _free_scale_maps(depth: Mapping[str, Any], scale: Mapping[str, Any]) -> str:
     if "" in (depth["varies"], scale["varies"]):
         gap = max(depth["depth_gap_percent"], scale["depth_gap_percent"])
         said += f", the depths by {gap:.2g} % (median)"
-    return f"{said}."
+    return f"{said}. Between the pixels of the solve the one follows the prior, the other the pairs."
 
 
 def _smooth_scales(depth: Mapping[str, Any], grid: Mapping[str, Any]) -> str:
