@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,11 @@ from align3r.io.fitting import FitName
 from align3r.io.masks import read_masks
 from align3r.io.sources import Source
 from align3r.io.video import read_frames
-from align3r.pairing import build_pairs
+from align3r.pairing import build_pairs, find_loops
 from align3r.progress import Report
 from align3r.types import Frames, KnownCameras
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ def read_given(source: Source, options: Options, *, fit: FitName, report: Report
     known = read_known_cameras(options.camera, frames)
     masks = read_masks(options.camera.masks, frames) if options.camera.masks else None
     # A video of one frame is its own pair.
-    alone = len(frames) == 1
-    edges = np.zeros((1, 2), np.int64) if alone else build_pairs(len(frames), options.pairs)
+    edges = np.zeros((1, 2), np.int64)
+    if len(frames) > 1:
+        loops = find_loops(frames.images, options.pairs, on_pair=lambda k, n: report("loops", k, n))
+        if len(loops):
+            log.info("%d pairs of frames far apart see the same place", len(loops))
+        edges = build_pairs(len(frames), options.pairs, loops=loops)
     return Given(source, frames, known, masks, edges)

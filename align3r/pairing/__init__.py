@@ -1,12 +1,14 @@
 """Which pairs of frames are looked at, and what looking at them costs in memory."""
 
 from align3r.pairing.graphs import build_pairs, keyframe_groups, keyframe_indices, require_connected
+from align3r.pairing.loops import find_loops
 from align3r.pairing.memory import MemoryPlan, Room, plan_memory, require_room
 
 __all__ = [
     "MemoryPlan",
     "Room",
     "build_pairs",
+    "find_loops",
     "keyframe_groups",
     "keyframe_indices",
     "plan_memory",

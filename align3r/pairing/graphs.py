@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -15,12 +16,13 @@ KEYFRAME_REACH = 9
 Edge = tuple[int, int]
 
 
-def build_pairs(n: int, options: PairOptions) -> np.ndarray:
+def build_pairs(n: int, options: PairOptions, *, loops: np.ndarray | None = None) -> np.ndarray:
     """The pairs of a graph over `n` frames.
 
     Args:
         n: Number of frames, at least 1.
         options: The graph and its numbers.
+        loops: (L, 2) pairs to be added.
 
     Returns:
         (E, 2) int64, no self pairs, no doubles. Without `symmetric` every pair is (i, j) with
@@ -32,7 +34,8 @@ def build_pairs(n: int, options: PairOptions) -> np.ndarray:
             or a graph that does not connect all frames.
     """
     _check(n, options)
-    edges = _undirected(GRAPHS[options.graph](n, options))
+    added = () if loops is None else map(tuple, loops.tolist())
+    edges = _undirected(chain(GRAPHS[options.graph](n, options), added))
     require_connected(edges, n)
     return np.concatenate([edges, edges[:, ::-1]]) if options.symmetric else edges
 
