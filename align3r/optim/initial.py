@@ -132,11 +132,16 @@ def pair_focals(samples: Samples, centred: Tensor) -> Tensor:
 def initial_focals(
     focal_of_pair: Tensor, edges: np.ndarray, centred: Tensor, *, shared: bool
 ) -> Tensor:
-    """(N,) the median over all pairs, or over the pairs that a frame comes first in."""
+    """(N,) the median over all pairs, or over the pairs that a frame comes first in.
+
+    A frame that never comes first takes what its nearest neighbour in time has.
+    """
     focal = focal_of_pair.median().expand(len(centred)).clone()
     if not shared:
-        for frame in np.unique(edges[:, 0]):
-            focal[int(frame)] = focal_of_pair[edges[:, 0] == frame].median()
+        first = np.unique(edges[:, 0])
+        for frame in range(len(centred)):
+            nearest = first[np.abs(first - frame).argmin()]
+            focal[frame] = focal_of_pair[edges[:, 0] == nearest].median()
     return focal
 
 

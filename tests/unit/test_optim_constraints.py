@@ -64,12 +64,11 @@ def relative_errors(world: World, poses: np.ndarray, *, unit: bool) -> np.ndarra
     return np.sqrt([((scale * a - b) ** 2).sum(1).mean(), np.mean(np.square(angle))])
 
 
-def some_state() -> tuple[State, RoughPoses, torch.Tensor]:
+def some_state() -> tuple[State, RoughPoses]:
     """Three cameras away from the two that are known."""
     world = make_world(3, step=0.5)
     pose = torch.from_numpy(world.world_from_cam)
     given = torch.from_numpy(shaken(world, degrees=20.0, length=0.3))[[2, 0]]
-    unit = torch.tensor(0.2, dtype=torch.float64)
     state = State(
         depth=torch.ones(3, 5, dtype=torch.float64),
         rotation=pose[:, :3, :3],
@@ -78,33 +77,35 @@ def some_state() -> tuple[State, RoughPoses, torch.Tensor]:
         pair_scale=torch.ones(1, dtype=torch.float64),
         pair_rotation=torch.eye(3, dtype=torch.float64)[None],
         pair_translation=torch.zeros(1, 3, dtype=torch.float64),
-        log_unit=unit,
+        log_unit=torch.tensor(0.2, dtype=torch.float64),
     )
     spread = torch.tensor([0.2, 0.1], dtype=torch.float64)
-    return state, RoughPoses(torch.tensor([2, 0]), given, turn=spread, place=spread), unit
+    return state, RoughPoses(torch.tensor([2, 0]), given, turn=spread, place=spread)
 
 
 def test_the_term_is_the_angle_and_the_distance_in_standard_deviations() -> None:
-    state, known, unit = some_state()
+    state, known = some_state()
     total = 0.0
     for number, given, turn, place in zip(
         known.view, known.world_from_cam.numpy(), known.turn, known.place, strict=True
     ):
         there = given[:3, :3].T @ state.rotation[number].numpy()
         angle = float(np.linalg.norm(cv2.Rodrigues(there)[0]))
-        far = np.linalg.norm(state.translation[number].numpy() / math.exp(unit) - given[:3, 3])
+        far = np.linalg.norm(
+            state.translation[number].numpy() / math.exp(state.log_unit) - given[:3, 3]
+        )
         square = (2 * math.sin(angle / 2) / turn) ** 2 + (far / place) ** 2
         total += math.sqrt(1 + square) - 1
     assert float(rough_distance(state, known)) == pytest.approx(total / 3)
 
 
 def test_its_blocks_are_products_of_its_derivatives() -> None:
-    state, known, unit = some_state()
+    state, known = some_state()
     nan = torch.full((3, 4, 4), torch.nan, dtype=torch.float64)
     free = Fixed(nan, nan[:, 0, 0], torch.full((3, 5), torch.nan, dtype=torch.float64))
 
     def misses(step: torch.Tensor) -> torch.Tensor:
-        return torch.cat(known.misses(move(state, unit, step, free)[0]), dim=1)
+        return torch.cat(known.misses(move(state, step, free)), dim=1)
 
     h, size = 1e-6, 7 * 4 + 1
     slope = torch.stack(
@@ -246,11 +247,13 @@ def test_the_focal_length_of_some_frames_is_known(solver: str, lens: str) -> Non
     assert (rest != world.focal).all()
 
 
-@pytest.mark.parametrize(("solver", "zoom"), [("adam", 0.02), ("gauss-newton", 0.06)])
-def test_the_focal_lengths_of_a_zoom_are_found_frame_by_frame(solver: str, zoom: float) -> None:
-    """The last frame starts from the median of the others, and Adam moves it by 7 % at most."""
-    world = make_world(4, zoom=zoom)
+@pytest.mark.parametrize(("solver", "tolerance"), [("adam", 0.05), ("gauss-newton", 1e-3)])
+def test_the_focal_lengths_of_a_zoom_are_found_frame_by_frame(
+    solver: str, tolerance: float
+) -> None:
+    """The last frame comes first in no pair; it starts from its neighbour's focal length."""
+    world = make_world(4, zoom=0.06)
     options = AlignOptions(solver=solver, focal="per-frame", pixels=300)  # type: ignore[arg-type]
     found = align(world.predictions, n_frames=4, options=options, flows=world.flows)
-    truth = world.focal * (1 + zoom) ** np.arange(4)
-    np.testing.assert_allclose(found.focal, truth, rtol=0.01)
+    truth = world.focal * 1.06 ** np.arange(4)
+    np.testing.assert_allclose(found.focal, truth, rtol=tolerance)
