@@ -21,11 +21,11 @@ from align3r.errors import InputError, UsageError
 from align3r.evaluate.comparison_report import Row, describe_runs, make_report, write_report
 from align3r.evaluate.sequences import Truth, read_truth
 from align3r.evaluate.variations import Run, plan_runs, read_vary
-from align3r.given import read_given
 from align3r.io.cache import fingerprint
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.result import load
 from align3r.io.sources import Source
+from align3r.io.video import read_frames
 from align3r.io.whole import check_output
 from align3r.pairwise.registry import MODELS, choose_model
 from align3r.progress import Report, as_report
@@ -97,7 +97,8 @@ def compare(
 
 
 def _count_frames(source: Source, options: Options, report: Report) -> int:
-    return len(read_given(source, options, fit=MODELS[options.model].fit, report=report).frames)
+    fit = MODELS[options.model].fit
+    return len(read_frames(source, options.input, fit=fit, progress=report))
 
 
 def _shared(runs: Sequence[Run], work: Path) -> SharedStages:
