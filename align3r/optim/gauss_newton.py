@@ -96,12 +96,16 @@ def _minimise(
         early = {name: weight for name, weight in recipe.weights.items() if name != "flow"}
         phases = [(early, WITHOUT_FLOW), (recipe.weights, ITERATIONS - WITHOUT_FLOW)]
     done = 0
+    pin = _heaviest_pair(problem)
     for weights, iterations in phases:
+        plan = None
         now = _visit(state, problem, fixed, weights, quiet=quiet)
         for _ in range(iterations):
             anchored = problem.rough is not None
-            free = freedom(now.state, fixed, shared_focal=shared, anchored=anchored)
-            system = normal_equations(reduced_blocks(now.state, problem, fixed, now.pull), free)
+            free = freedom(now.state, fixed, pin=pin, shared_focal=shared, anchored=anchored)
+            blocks = reduced_blocks(now.state, problem, fixed, now.pull)
+            system = normal_equations(blocks, free, plan)
+            plan = system.plan
             before = now.value
             for _ in range(TRIES):
                 step = system.step(damping)
@@ -119,6 +123,13 @@ def _minimise(
                 break
         state = now.state
     return _encode(state, problem, shared_focal=shared, dtype=raw["focal"].dtype)
+
+
+def _heaviest_pair(problem: Problem) -> int:
+    """The pair whose predictions have the most weight."""
+    data = problem.pairs
+    total = data.weight.new_zeros(len(data.edge) // 2)
+    return int(total.index_add_(0, data.edge, data.weight.sum(1)).argmax())
 
 
 @dataclass(frozen=True)

@@ -3,134 +3,153 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import scipy.linalg
-import scipy.sparse as sparse
-import scipy.sparse.linalg
 import torch
 
 from align3r.optim.eliminate import Blocks
+from align3r.optim.fronts import Plan, factorise, plan_fronts
 from align3r.optim.state import Fixed, State
 from align3r.optim.tangents import NODE
-
-DENSE_LIMIT = 1500
-"""Unknowns up to which the step comes from a dense Cholesky factor, else conjugate gradients."""
-CG_TOLERANCE = 1e-8
-CG_STEPS = 2000
 
 
 @dataclass(frozen=True)
 class Freedom:
-    """The free unknowns: all 7 N + 7 E + 1 are `basis` times them."""
+    """The free unknowns: those of single nodes, and the border that concerns many.
 
-    basis: Any
-    """Sparse (7 N + 7 E + 1, n)."""
-    node: np.ndarray
-    """(n,) node each free unknown belongs to."""
+    The scales of all pairs together keep their product. One of them belongs to the border, so that
+    the rest has a scale even where the residuals that would hold it are zero.
+    """
+
+    inner: np.ndarray
+    """(7 N + 7 E + 1,) number of the unknown of a single node, -1 where there is none."""
+    border: np.ndarray
+    """(7 N + 7 E + 1, B) how the border moves each; the first column is the scale of one pair."""
+    scales: np.ndarray
+    """Numbers of the inner unknowns that are pair scales."""
+
+    @property
+    def node(self) -> np.ndarray:
+        """(n,) node of each inner unknown."""
+        return np.flatnonzero(self.inner >= 0) // NODE
 
 
-def freedom(state: State, fixed: Fixed, *, shared_focal: bool, anchored: bool = False) -> Freedom:
+def freedom(
+    state: State, fixed: Fixed, *, pin: int, shared_focal: bool, anchored: bool = False
+) -> Freedom:
     """What the step may change.
 
     Known values have no unknowns, but known places and depths follow the unit. Camera 0 stays where
-    it is unless poses are known, exactly or roughly (`anchored`); so does the product of the pair
-    scales.
+    it is unless poses are known, exactly or roughly (`anchored`).
+
+    Args:
+        state: For the places that follow the unit.
+        fixed: What is known.
+        pin: A pair that much is known of; its scale belongs to the border.
+        shared_focal: One focal length for all frames.
+        anchored: Some poses are known roughly.
     """
     n_frames, n_pairs = len(state.focal), len(state.pair_scale)
     known = fixed.world_from_cam[:, 0, 0].isfinite().cpu().numpy()
     lens = fixed.focal.isnan().cpu().numpy()
-    unit = NODE * (n_frames + n_pairs)
+    single = np.ones((n_frames + n_pairs, NODE), bool)
     still = known if known.any() or anchored else np.arange(n_frames) == 0
-    rows = (NODE * np.flatnonzero(~still)[:, None] + np.arange(6)).ravel()
-    pairs = np.arange(n_frames, n_frames + n_pairs)
-    rows = np.concatenate([rows, (NODE * pairs[:, None] + np.arange(6)).ravel()])
-    scales = NODE * pairs + 6
-    rows = np.concatenate([rows, scales[:-1]])
-    columns, values = np.arange(len(rows)), np.ones(len(rows))
-    nodes, count = rows // NODE, len(rows)
-    last = np.arange(count - (n_pairs - 1), count)
-    entries = [(rows, columns, values), (np.full(len(last), scales[-1]), last, -np.ones(len(last)))]
-    focal = NODE * np.flatnonzero(lens) + 6
-    if len(focal):
-        own = np.zeros(len(focal), int) if shared_focal else np.arange(len(focal))
-        entries.append((focal, count + own, np.ones(len(focal))))
-        nodes = np.concatenate([nodes, np.full(1, -1) if shared_focal else focal // NODE])
-        count = len(nodes)
+    single[:n_frames, :6] = ~still[:, None]
+    single[:n_frames, 6] = lens & (not shared_focal)
+    single[n_frames + pin, 6] = False
+    flat = np.append(single.ravel(), False)
+    inner = np.where(flat, np.cumsum(flat) - 1, -1)
+    border = np.zeros((n_frames + n_pairs + 1, NODE, 3))
+    border[n_frames + pin, 6, 0] = 1.0
+    used = np.array([True, shared_focal and bool(lens.any()), False])
+    border[:n_frames, 6, 1] = lens
     if anchored or known.any() or not bool(fixed.depth.isnan().all()):
-        place = (state.rotation.mT @ state.translation[..., None])[..., 0].cpu().numpy()[known]
-        at = (NODE * np.flatnonzero(known)[:, None] + np.arange(3, 6)).ravel()
-        entries.append((at, np.full(len(at), count), place.ravel()))
-        entries.append((np.array([unit]), np.array([count]), np.ones(1)))
-        nodes, count = np.append(nodes, -2), count + 1
-    row, column, value = (np.concatenate(part) for part in zip(*entries, strict=True))
-    basis = sparse.csr_matrix((value, (row, column)), shape=(unit + 1, count))
-    return Freedom(basis, nodes)
+        place = (state.rotation.mT @ state.translation[..., None])[..., 0].cpu().numpy()
+        border[:n_frames, 3:6, 2] = np.where(known[:, None], place, 0.0)
+        border[-1, 0, 2], used[2] = 1.0, True
+    scales = inner[NODE * np.arange(n_frames, n_frames + n_pairs) + 6]
+    return Freedom(
+        inner=inner,
+        border=border.reshape(-1, 3)[: len(inner), used],
+        scales=scales[scales >= 0],
+    )
 
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """H x = -g over the free unknowns."""
+    """H x = -g over the free unknowns, with the pair scales adding up to nothing."""
 
-    hessian: Any
-    """Sparse (n, n) float64."""
-    gradient: np.ndarray
-    """(n,)."""
+    blocks: list[np.ndarray]
+    """Over inner unknowns, border, residual, and the multiplier of the scales."""
+    plan: Plan
     free: Freedom
+    diagonal: np.ndarray
+    """(n + B,) of H."""
 
-    def step(self, damping: float, *, dense_limit: int = DENSE_LIMIT) -> torch.Tensor | None:
+    def step(self, damping: float) -> torch.Tensor | None:
         """(7 N + 7 E + 1,) step of (H + damping diag H) x = -g; None where that has no answer."""
-        diagonal = self.hessian.diagonal()
+        n, border = len(self.free.node), self.free.border.shape[1]
         # An unknown that nothing speaks of stays where it is.
-        floor = 1e-9 * max(diagonal.max(initial=0.0), 1e-300)
-        damped = self.hessian + sparse.diags(damping * np.maximum(diagonal, floor) + floor * 1e-3)
+        floor = 1e-9 * max(self.diagonal.max(initial=0.0), 1e-300)
+        extra = damping * np.maximum(self.diagonal, floor) + 1e-3 * floor
         try:
-            if len(diagonal) <= dense_limit:
-                factor = scipy.linalg.cho_factor(damped.toarray(), lower=True, check_finite=False)
-                found = scipy.linalg.cho_solve(factor, -self.gradient, check_finite=False)
-            else:
-                found = _conjugate_gradients(damped, -self.gradient, self.free.node)
-        except (np.linalg.LinAlgError, RuntimeError):
+            factor = factorise(self.plan, self.blocks, extra[:n])
+            small = factor.border
+            small[range(border), range(border)] += extra[n:]
+            small[0, -1] += 1.0
+            small[-1, 0] += 1.0
+            open_to = [*range(border), border + 1]
+            found = np.linalg.solve(small[np.ix_(open_to, open_to)], -small[open_to, border])
+        except np.linalg.LinAlgError:
             return None
-        return torch.from_numpy(self.free.basis @ found)
+        inner = factor.solve(np.array([*found[:-1], 1.0, found[-1]]))
+        own = np.where(self.free.inner >= 0, inner[self.free.inner], 0.0)
+        return torch.from_numpy(own + self.free.border @ found[:-1])
 
 
-def _conjugate_gradients(matrix: Any, right: np.ndarray, node: np.ndarray) -> np.ndarray:
-    """Solve with the blocks of the nodes as preconditioner."""
-    entries = matrix.tocoo()
-    same = node[entries.row] == node[entries.col]
-    blocks = sparse.csc_matrix(
-        (entries.data[same], (entries.row[same], entries.col[same])), shape=matrix.shape
-    )
-    inverse = scipy.sparse.linalg.splu(blocks)
-    found, miss = np.zeros_like(right), right
-    way = eased = inverse.solve(miss)
-    for _ in range(CG_STEPS):
-        if np.linalg.norm(miss) <= CG_TOLERANCE * np.linalg.norm(right):
-            break
-        bent = matrix @ way
-        height = miss @ eased
-        length = height / (way @ bent)
-        found, miss = found + length * way, miss - length * bent
-        eased = inverse.solve(miss)
-        way = eased + (miss @ eased) / height * way
-    return found
+def normal_equations(blocks: Blocks, free: Freedom, plan: Plan | None = None) -> NormalEquations:
+    """The blocks over the free unknowns.
+
+    Args:
+        blocks: Over all unknowns and the residual.
+        free: What the step may change.
+        plan: Of earlier normal equations with the same unknowns; else one is made.
+    """
+    products: list[np.ndarray] = []
+    unknowns: list[np.ndarray] = []
+    border = free.border.shape[1]
+    n = len(free.node)
+    # The residual and the multiplier are border, too: a one in the residual's own column.
+    edges = np.zeros((len(free.inner) + 1, border + 2))
+    edges[:-1, :border], edges[-1, border] = free.border, 1.0
+    diagonal, multiplier_of = np.zeros(n + border), np.isin(np.arange(n), free.scales)
+    for product, index in _single(blocks):
+        inner = np.append(free.inner, -1)[index]
+        keep = np.flatnonzero(inner >= 0)
+        inner, count = inner[keep], len(keep)
+        tail = edges[index]
+        across = product @ tail
+        whole = np.empty((count + border + 2, count + border + 2))
+        whole[:count, :count] = product[np.ix_(keep, keep)]
+        whole[:count, count:] = across[keep]
+        whole[count:, :count] = across[keep].T
+        whole[count:, count:] = tail.T @ across
+        # Each pair scale meets the multiplier once, in the first block that knows it.
+        meets = np.flatnonzero(multiplier_of[inner])
+        whole[meets, -1] = whole[-1, meets] = 1.0
+        multiplier_of[inner] = False
+        diagonal[inner] += whole.diagonal()[:count]
+        diagonal[n:] += whole.diagonal()[count : count + border]
+        products.append(whole)
+        unknowns.append(inner)
+    plan = plan or plan_fronts(unknowns, free.node, border=border + 2)
+    return NormalEquations(products, plan, free, diagonal)
 
 
-def normal_equations(blocks: Blocks, free: Freedom) -> NormalEquations:
-    """Sum the blocks over the free unknowns."""
-    rows, columns, values = [], [], []
+def _single(blocks: Blocks) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every product (C, C) with its unknowns (C,), in float64."""
+    flat = []
     for product, index in blocks:
-        shape = product.shape
-        rows.append(index[..., :, None].expand(shape).reshape(-1).cpu().numpy())
-        columns.append(index[..., None, :].expand(shape).reshape(-1).cpu().numpy())
-        values.append(product.double().reshape(-1).cpu().numpy())
-    size = free.basis.shape[0]
-    whole = sparse.csr_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
-        shape=(size + 1, size + 1),
-    )
-    turned = free.basis.T.tocsr()
-    gradient = turned @ whole[:size, size].toarray()[:, 0]
-    return NormalEquations(turned @ whole[:size, :size] @ free.basis, gradient, free)
+        square = product.double().cpu().numpy().reshape(-1, *product.shape[-2:])
+        flat += list(zip(square, index.cpu().numpy().reshape(-1, index.shape[-1]), strict=True))
+    return flat

@@ -16,7 +16,7 @@ from align3r.optim.best_depth import Tally, fit_depths, pull_of
 from align3r.optim.eliminate import reduced_blocks
 from align3r.optim.gauss_newton import gauss_newton
 from align3r.optim.linearise import Pull
-from align3r.optim.normal_equations import NormalEquations, freedom, normal_equations
+from align3r.optim.normal_equations import Freedom, NormalEquations, freedom, normal_equations
 from align3r.optim.residuals import (
     Problem,
     cam_from_pair,
@@ -167,8 +167,25 @@ def jacobians(c: Case) -> tuple[Tensor, Tensor]:
 
 
 def system(c: Case, *, shared: bool) -> NormalEquations:
-    free = freedom(c.state, c.fixed, shared_focal=shared)
+    free = freedom(c.state, c.fixed, pin=2, shared_focal=shared)
     return normal_equations(reduced_blocks(c.state, c.problem, c.fixed, c.pull), free)
+
+
+def dense(c: Case) -> tuple[Tensor, Tensor]:
+    """All blocks in one matrix over all 7 N + 7 E + 1 unknowns, and the gradient."""
+    size = 7 * (N + len(EDGES)) + 2
+    whole = torch.zeros(size, size, dtype=torch.float64)
+    for product, index in reduced_blocks(c.state, c.problem, c.fixed, c.pull):
+        many = product.reshape(-1, *product.shape[-2:]), index.reshape(-1, index.shape[-1])
+        for one, at in zip(*many, strict=True):
+            whole.index_put_((at[:, None], at[None]), one, accumulate=True)
+    return whole[:-1, :-1], whole[:-1, -1]
+
+
+def basis_of(free: Freedom) -> Tensor:
+    """(7 N + 7 E + 1, n + B) all unknowns from the free ones."""
+    inner = np.eye(len(free.node))[free.inner] * (free.inner >= 0)[:, None]
+    return torch.from_numpy(np.concatenate([inner, free.border], axis=1))
 
 
 KNOWN = ["nothing", "poses", "focal", "group"]
@@ -182,7 +199,7 @@ def test_the_reduced_system_is_the_full_one_without_depths(known: str, shared: b
     by_node, by_depth = jacobians(c)
     root = root_weights(c)
     found = system(c, shared=shared)
-    basis = torch.from_numpy(found.free.basis.toarray())
+    basis = basis_of(found.free)
     # `move` itself makes known places follow the unit: no column of theirs may count twice.
     columns = by_node @ _own(basis, c)
     free = c.fixed.depth.flatten().isnan()
@@ -191,21 +208,36 @@ def test_the_reduced_system_is_the_full_one_without_depths(known: str, shared: b
     inside = right.T @ right
     hessian = left.T @ left - left.T @ right @ torch.linalg.solve(inside, right.T @ left)
     gradient = left.T @ miss - left.T @ right @ torch.linalg.solve(inside, right.T @ miss)
-    reduced = torch.from_numpy(found.hessian.toarray())
+    every, slope = dense(c)
     scale = hessian.diagonal().sqrt().clamp(min=1e-12)
+    reduced = basis.T @ every @ basis
     assert_close(
         reduced / scale / scale[:, None], hessian / scale / scale[:, None], atol=1e-7, rtol=0
     )
-    assert_close(torch.from_numpy(found.gradient), gradient, atol=1e-7, rtol=1e-6)
+    assert_close(basis.T @ slope, gradient, atol=1e-7, rtol=1e-6)
     damping = 1e-2
     whole = torch.cat([left, right], 1)
     full = whole.T @ whole
     n = len(hessian)
     full[range(n), range(n)] += damping * hessian.diagonal()
-    slow = torch.linalg.solve(full, -whole.T @ miss)[:n]
+    slow = _with_constraint(full, -whole.T @ miss, _scale_rows(basis))[:n]
     step = found.step(damping)
     assert step is not None
     assert_close(step, basis @ slow, atol=1e-6, rtol=1e-5)
+
+
+def _scale_rows(basis: Tensor) -> Tensor:
+    """(n,) how the free unknowns move the sum of the logarithms of the pair scales."""
+    return basis[:-1].view(-1, 7, basis.shape[1])[N:, 6].sum(0)
+
+
+def _with_constraint(matrix: Tensor, right: Tensor, row: Tensor) -> Tensor:
+    """The solution of matrix x = right with row . x = 0, by a multiplier."""
+    n = len(matrix)
+    whole = torch.zeros(n + 1, n + 1, dtype=matrix.dtype)
+    whole[:n, :n] = matrix
+    whole[n, : len(row)] = whole[: len(row), n] = row
+    return torch.linalg.solve(whole, torch.cat([right, right.new_zeros(1)]))[:n]
 
 
 def _own(basis: Tensor, c: Case) -> Tensor:
@@ -224,24 +256,20 @@ def test_the_gradient_is_that_of_the_objective(known: str) -> None:
     state = fitted(c, 30)
     found_there = tally(state, c.problem, c.fixed)
     c = replace(c, state=state, pull=pull_of(found_there, c.problem, WEIGHTS, quiet=1e-9))
-    found = system(c, shared=False)
-    count = found.free.basis.shape[1]
+    basis = basis_of(system(c, shared=False).free)
+    # Along the scales of the pairs alone: their product stays.
+    scales = _scale_rows(basis)
+    basis = basis - basis @ scales[:, None] * scales / scales.square().sum()
     slopes, h = [], 1e-6
-    for e in torch.eye(count).double().numpy():
+    for direction in basis.T:
         ends = []
         for sign in (1, -1):
-            step = torch.from_numpy(found.free.basis @ (sign * h * e))
+            step = sign * h * direction
             moved = move(state, step, c.fixed)
             ends.append(float(objective(moved, c.problem, WEIGHTS)[0]))
         slopes.append((ends[0] - ends[1]) / (2 * h))
-    np.testing.assert_allclose(found.gradient, slopes, atol=2e-4 * np.abs(slopes).max())
-
-
-def test_conjugate_gradients_give_the_dense_step() -> None:
-    found = system(case("group"), shared=True)
-    dense, sparse = found.step(1e-3), found.step(1e-3, dense_limit=0)
-    assert dense is not None and sparse is not None
-    assert_close(sparse, dense, atol=1e-6, rtol=1e-5)
+    gradient = (basis.T @ dense(c)[1]).numpy()
+    np.testing.assert_allclose(gradient, slopes, atol=2e-4 * np.abs(slopes).max())
 
 
 def test_what_is_pinned_does_not_move() -> None:
