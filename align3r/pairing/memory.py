@@ -224,8 +224,10 @@ def _ways_out(plan: MemoryPlan, room: Room) -> str:
             ways.append(f"--input.size {long_side}")
             break
     for stride in range(2, plan.n_frames // 2 + 1):
-        if _fits(plan_memory(_fewer(plan, stride), room), room):
-            ways.append(f"--input.stride {stride}")
+        fewer = _fewer(plan, stride)
+        if _fits(plan_memory(fewer, room), room):
+            # Unlike a stride, it also holds where the number of frames is bounded already.
+            ways.append(f"--input.max-frames {fewer.n_frames}")
             break
     if plan.total_bytes <= room.memory:
         ways.append("-o on a disk with more room")

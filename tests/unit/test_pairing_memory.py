@@ -71,7 +71,7 @@ def test_a_run_that_can_be_interrupted_needs_the_disk_even_with_memory_enough() 
     assert plan.disk_bytes == plan.predictions + plan.flows
     with pytest.raises(NoRoomError, match=r"0\.5 GB of disk, 0\.1 GB are free") as caught:
         require_room(plan, room(64, 0.1))
-    assert "-o on a disk" in caught.value.hint and "--input.stride" in caught.value.hint
+    assert "-o on a disk" in caught.value.hint and "--input.max-frames" in caught.value.hint
 
 
 def test_the_solve_of_a_long_video_looks_at_fewer_pixels_never_at_too_few() -> None:
@@ -106,12 +106,12 @@ def test_both_ways_out_do_fit(options: PairOptions, memory: float, disk: float) 
     plan = plan_memory(wanted(n, options), there)
     with pytest.raises(NoRoomError) as caught:
         require_room(plan, there)
-    long_side, stride = (
-        int(x) for x in re.findall(r"--input\.(?:size|stride) (\d+)", caught.value.hint)
+    long_side, fewer = (
+        int(x) for x in re.findall(r"--input\.(?:size|max-frames) (\d+)", caught.value.hint)
     )
     smaller = (long_side, math.ceil(long_side * 288 / 512))
     require_room(plan_memory(replace(wanted(n, options), size=smaller), there), there)
-    require_room(plan_memory(wanted(math.ceil(n / stride), options), there), there)
+    require_room(plan_memory(wanted(fewer, options), there), there)
 
 
 @pytest.mark.parametrize("memory", [0.1, 0.6])
