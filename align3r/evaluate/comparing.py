@@ -28,6 +28,7 @@ from align3r.io.sources import Source
 from align3r.io.video import read_frames
 from align3r.io.whole import check_output
 from align3r.pairwise.registry import MODELS, choose_model
+from align3r.prediction import fetch_weights
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction
 from align3r.shared_stages import SharedStages
@@ -73,6 +74,7 @@ def compare(
     Raises:
         UsageError: A variation that does not exist or changes nothing, a place that is taken.
         InputError: The source or the truth cannot be read, or the place not written.
+        WeightsError: Some run needs weights that are not to be had; nothing was computed.
         Align3rError: What `reconstruct` raises; the runs before are kept for the next call.
     """
     options = options or Options()
@@ -82,6 +84,8 @@ def compare(
     check_place(out, overwrite=options.output.overwrite)
     known = _truth(truth)
     runs = plan_runs(asked, options, cache(lambda: _count_frames(source, options, report)))
+    for run in runs:
+        fetch_weights(run.options)
     work = out.with_name(f".{out.name}.compare")
     with one_run_at_a_time(out):
         shared = _shared(runs, work)

@@ -68,7 +68,7 @@ def make_report(
     truth: Truth | None,
     seen: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Everything that was measured, for compare.json.
+    """Everything that was measured, for compare.json: what has nothing to be about is None.
 
     Args:
         plan: The runs, the base run first.
@@ -94,12 +94,13 @@ def make_report(
         }
         if truth is not None:
             runs[name]["score"] = score(scene, truth)
-    return {
+    about = {
         "align3r": __version__,
         "source": resolve_source(source).name,
         "frames": len(base),
         "runs": runs,
     }
+    return dict(jsonable(about))
 
 
 def _shared_seconds(
@@ -144,8 +145,7 @@ def _look_up(entry: Mapping[str, Any], path: Iterable[str]) -> float | None:
     value: Any = entry
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
-    # A score that has nothing to compare is nan.
-    return None if value is None or value != value else float(value)
+    return None if value is None else float(value)
 
 
 def in_words(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -191,7 +191,8 @@ def _free_scale_maps(depth: Mapping[str, Any], scale: Mapping[str, Any]) -> str:
     if "" in (depth["varies"], scale["varies"]):
         gap = max(depth["depth_gap_percent"], scale["depth_gap_percent"])
         said += f", the depths by {gap:.2g} % (median)"
-    return f"{said}. Between the pixels of the solve the one follows the prior, the other the pairs."
+    said += ". Between the pixels of the solve the one follows the prior, the other the pairs."
+    return said
 
 
 def _smooth_scales(depth: Mapping[str, Any], grid: Mapping[str, Any]) -> str:
@@ -199,8 +200,8 @@ def _smooth_scales(depth: Mapping[str, Any], grid: Mapping[str, Any]) -> str:
         "A grid of scales is another problem: a frame has few of them, so the shape of its depth "
         "is the prior's"
     )
-    if "score" in grid:
-        one, two = grid["score"]["abs_rel"], depth["score"]["abs_rel"]
+    one, two = (_look_up(entry, ("score", "abs_rel")) for entry in (grid, depth))
+    if one is not None and two is not None:
         said += f"; Abs Rel is {one:.4g}, that of the depth map {two:.4g}"
     return f"{said}."
 
@@ -242,5 +243,5 @@ def write_report(
     """
     write_comparison(scenes, folder / "compare.png")
     (folder / "compare.md").write_text(as_markdown(report), encoding="utf-8")
-    text = json.dumps(jsonable(report), indent=2, allow_nan=False)
+    text = json.dumps(report, indent=2, allow_nan=False)
     (folder / "compare.json").write_text(text + "\n", encoding="utf-8")

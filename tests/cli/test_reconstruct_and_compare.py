@@ -16,7 +16,7 @@ from align3r.cli.main import main
 from align3r.cli.reconstruct import result_folder
 from align3r.cli.terminal import table
 from align3r.config import InputOptions, Options
-from align3r.errors import SolveError
+from align3r.errors import SolveError, WeightsError
 from align3r.io.result import load
 from align3r.reconstruction import Reconstruction
 
@@ -206,6 +206,18 @@ def test_what_cannot_be_varied_is_said_before_any_work(
     assert told in " ".join(capsys.readouterr().err.split())
     assert not pipeline.options
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4"}
+
+
+def test_weights_of_all_runs_are_looked_for_first(
+    pipeline: Any, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_but_of_depth(options: Options) -> None:
+        if options.align.geometry == "scale":
+            raise WeightsError("no weights")
+
+    monkeypatch.setattr("align3r.evaluate.comparing.fetch_weights", none_but_of_depth)
+    assert main(["compare", str(clip), "-o", str(tmp_path / "out")]) == 6
+    assert not pipeline.options
 
 
 def test_runs_of_another_comparison_are_not_taken_along(

@@ -64,7 +64,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return call
 
-    monkeypatch.setattr(pipeline, "fetch_weights", lambda options: None)
+    for place in (pipeline, comparing):
+        monkeypatch.setattr(place, "fetch_weights", lambda options: None)
     monkeypatch.setattr(prediction, "make_predictor", lambda options: Counted(calls))
     monkeypatch.setattr(prediction, "pair_flows", counted("flow", prediction.pair_flows))
     monkeypatch.setattr(pipeline, "see_depth", counted("depth", pipeline.see_depth))
