@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,10 @@ def run(words: Sequence[str]) -> int:
         found = compare(
             source, out, vary=args.vary, options=args.options, truth=args.truth, progress=bars
         )
-    head, cells = in_words(found.table)
-    print(folded_table(head, cells, width=shutil.get_terminal_size((100, 24)).columns))
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(folded_table(*in_words(found.table), width=width))
     for remark in remarks(found.report):
-        print(f"\n{remark}")
+        print("\n" + textwrap.fill(remark, width))
     print_places(out, list(found.runs))
     return 0
 

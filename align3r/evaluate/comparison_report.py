@@ -46,7 +46,12 @@ COLUMNS = (
     Column("flow", ("losses", "flow")),
     Column("smooth", ("losses", "smooth")),
     Column("pose", ("losses", "pose"), about="distance from roughly known cameras"),
-    Column("off %", ("depth_gap_percent",), ".2f", "median distance of the depth from the base's"),
+    Column(
+        "gap %",
+        ("depth_gap_percent",),
+        ".2f",
+        "median of what sets the depth apart from the base's",
+    ),
     Column("ATE m", ("score", "ate_m"), about="root mean square error of the camera positions"),
     Column("ATE %", ("score", "ate_percent"), ".3g", "the same, of the length of the path"),
     Column("RPE deg", ("score", "rpe_rot_deg"), ".3g", "error of rotation from frame to frame"),
@@ -164,7 +169,7 @@ def remarks(report: Mapping[str, Any]) -> list[str]:
     runs = report["runs"]
     name, base = next(iter(runs.items()))
     values = ", ".join(f"{axis} {base[axis]}" for axis in AXES)
-    said = [f"The base run is {name}: {values}. Every other run differs from it in one thing."]
+    said = [f"{name}: {values}. Every other run differs from it in one thing."]
     # The runs that differ in nothing but the geometry, by their geometry.
     alike = {entry["geometry"]: entry for entry in runs.values() if entry["varies"] in _ALIKE}
     if {"depth", "scale"} <= set(alike):

@@ -157,7 +157,7 @@ def test_a_free_scale_map_is_the_same_problem_as_a_depth_map(tmp_path: Path, sol
     assert scale["loss"] == pytest.approx(depth["loss"], rel=1e-3)
     for term in ("pair", "flow", "smooth"):
         assert scale[term] == pytest.approx(depth[term], rel=5e-3), term
-    assert float(scale["off %"]) < 0.2
+    assert float(scale["gap %"]) < 0.2
     assert scale["Abs Rel"] == pytest.approx(depth["Abs Rel"], rel=5e-3)
     assert "the same problem as a depth map" in (tmp_path / "out" / "compare.md").read_text()
 

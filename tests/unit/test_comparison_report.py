@@ -64,7 +64,7 @@ def test_what_was_not_measured_has_no_column(report_of: Callable[..., dict[str, 
     losses = [{"total": 0.25, "flow": 0.5}, {"total": float("nan")}]
     rows = describe_runs(report_of("flow", losses=losses, seconds=[1.0, 0.0]))
     head, cells = in_words(rows)
-    assert head == ["", "predict s", "align s", "align MB", "loss", "flow", "off %"]
+    assert head == ["", "predict s", "align s", "align MB", "loss", "flow", "gap %"]
     assert cells[0] == ["flow-on", "1.0", "2.0", "500", "0.25", "0.5", "0.00"]
     assert cells[1] == ["flow-off", "1.0", "3.0", "500", "-", "-", "0.00"]
 
@@ -72,7 +72,7 @@ def test_what_was_not_measured_has_no_column(report_of: Callable[..., dict[str, 
 def test_the_remarks_say_what_these_runs_show(report_of: Callable[..., dict[str, Any]]) -> None:
     losses = [{"total": 1.0}, {"total": 1.002}, {"total": 0.5}]
     said = remarks(report_of("geometry=scale", "flow", losses=losses, seconds=[1.0] * 3))
-    assert said[0].startswith("The base run is base: geometry depth, solver adam, flow on, graph")
+    assert said[0].startswith("base: geometry depth, solver adam, flow on, graph")
     assert "the losses differ by 0.2 %" in said[1]
     assert "minimise another sum" in said[2]
     assert said[3] == "scale: no parallax"
