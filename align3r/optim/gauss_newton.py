@@ -18,6 +18,7 @@ import torch
 from align3r.geometry.rigid import compose
 from align3r.optim.best_depth import fit_depths, pull_of
 from align3r.optim.eliminate import reduced_blocks
+from align3r.optim.fronts import Plan
 from align3r.optim.journal import Arrays
 from align3r.optim.linearise import Pull
 from align3r.optim.normal_equations import freedom, normal_equations
@@ -60,8 +61,8 @@ def gauss_newton(
         problem: Data.
         fixed: What is not solved for.
         recipe: Parametrisation and weights.
-        resume: Arrays handed to `save` before; an unfinished solve begins anew from `raw`.
-        save: Called once, at the end.
+        resume: Arrays handed to `save` before, to go on from there.
+        save: Called after each iteration and at the end.
         tick: Called after each iteration with the share of `recipe.steps` that is done.
 
     Returns:
@@ -71,65 +72,21 @@ def gauss_newton(
         SolveError: The objective is not finite.
     """
     if resume is None or int(resume["step"]) < recipe.steps:
-        raw = _minimise(raw, problem, fixed, recipe, tick=tick or (lambda done: None))
+        solve = _Solve(problem, fixed.to(torch.float64), recipe, raw["focal"].shape[0] == 1)
+        at = solve.restored(resume) if resume else solve.start(raw)
+        while not at.finished:
+            at = solve.iterate(at)
+            step = recipe.steps * at.done // (ITERATIONS + 1)
+            if save and not at.finished:
+                save({"step": np.array(step), **solve.snapshot(at)})
+            if tick:
+                tick(step)
+        raw = solve.encoded(at.visit.state)
         if save:
-            found = {f"value/{name}": value.cpu().numpy() for name, value in raw.items()}
-            save({"step": np.array(recipe.steps), **found})
+            save({"step": np.array(recipe.steps), **_values(raw)})
         if tick:
             tick(recipe.steps)
     return raw, final_losses(raw, problem, fixed, recipe, hint="use --align.solver adam")
-
-
-def _minimise(
-    raw: Raw, problem: Problem, fixed: Fixed, recipe: Recipe, *, tick: Callable[[int], None]
-) -> Raw:
-    """The raw parameters at the minimum."""
-    fixed = fixed.to(torch.float64)
-    fine = {name: value.double() for name, value in raw.items()}
-    state = decode(fine, fixed, geometry=recipe.geometry, prior=problem.prior.double())
-    state = replace(state, depth=state.depth.to(problem.centred))
-    shared = raw["focal"].shape[0] == 1
-    quiet = QUIET * float(state.depth.median())
-    damping, least, most = DAMPING
-    phases = [(recipe.weights, ITERATIONS)]
-    if "flow" in recipe.weights:
-        early = {name: weight for name, weight in recipe.weights.items() if name != "flow"}
-        phases = [(early, WITHOUT_FLOW), (recipe.weights, ITERATIONS - WITHOUT_FLOW)]
-    done = 0
-    pin = _heaviest_pair(problem)
-    for weights, iterations in phases:
-        plan = None
-        now = _visit(state, problem, fixed, weights, quiet=quiet)
-        for _ in range(iterations):
-            anchored = problem.rough is not None
-            free = freedom(now.state, fixed, pin=pin, shared_focal=shared, anchored=anchored)
-            blocks = reduced_blocks(now.state, problem, fixed, now.pull)
-            system = normal_equations(blocks, free, plan)
-            plan = system.plan
-            before = now.value
-            for _ in range(TRIES):
-                step = system.step(damping)
-                if step is not None:
-                    moved = move(now.state, step, fixed)
-                    trial = _visit(moved, problem, fixed, weights, quiet=quiet, pull=now.pull)
-                    if trial.value < before:
-                        now, damping = trial, max(damping / 10, least)
-                        break
-                damping = min(damping * 10, most)
-            done += 1
-            log.debug("iteration %d: objective %.6f, damping %.1g", done, now.value, damping)
-            tick(recipe.steps * done // (ITERATIONS + 1))
-            if not before - now.value > ENOUGH * before:
-                break
-        state = now.state
-    return _encode(state, problem, shared_focal=shared, dtype=raw["focal"].dtype)
-
-
-def _heaviest_pair(problem: Problem) -> int:
-    """The pair whose predictions have the most weight."""
-    data = problem.pairs
-    total = data.weight.new_zeros(len(data.edge) // 2)
-    return int(total.index_add_(0, data.edge, data.weight.sum(1)).argmax())
 
 
 @dataclass(frozen=True)
@@ -143,38 +100,142 @@ class _Visit:
     """What observations count there."""
 
 
-def _visit(
-    state: State,
-    problem: Problem,
-    fixed: Fixed,
-    weights: dict[str, float],
-    *,
-    quiet: float,
-    pull: Pull | None = None,
-) -> _Visit:
-    """Solve for the depths of a state, with the say of each flow as it was at the last one."""
-    if pull is None:
-        pull = pull_of(None, problem, weights, quiet=quiet)
-        _, tally = fit_depths(state, problem, fixed, pull, steps=0)
-        pull = pull_of(tally, problem, weights, quiet=quiet)
-    depth, tally = fit_depths(state, problem, fixed, pull)
-    state = replace(state, depth=depth)
-    large = tally.terms(problem)
-    value = sum(
-        weight * (large[name] if name in large else float(TERMS[name](state, problem)))
-        for name, weight in weights.items()
-    )
-    return _Visit(state, value, pull_of(tally, problem, weights, quiet=quiet))
+@dataclass(frozen=True)
+class _Stand:
+    """Where a solve stands after an iteration."""
+
+    visit: _Visit
+    damping: float
+    done: int
+    """Iterations."""
+    early: bool
+    """The flow term has not joined yet."""
+    finished: bool = False
+    plan: Plan | None = None
+    """Of the normal equations."""
 
 
-def _encode(state: State, problem: Problem, *, shared_focal: bool, dtype: torch.dtype) -> Raw:
-    """Raw parameters of a state."""
-    scale = state.pair_scale[:, None, None]
-    pair = scale * torch.cat([state.pair_rotation, state.pair_translation[..., None]], dim=2)
-    pose = compose(state.rotation, state.translation)
-    estimate = Estimate(pose, state.focal, state.depth.double(), pair)
-    prior = problem.prior.double()
-    log_unit = float(state.log_unit)
-    log_unit = log_unit if math.isfinite(log_unit) else 0.0
-    raw = encode(estimate, prior=prior, shared_focal=shared_focal, log_unit=log_unit)
-    return {name: value.to(dtype) for name, value in raw.items()}
+@dataclass(frozen=True)
+class _Solve:
+    """One solve: everything that does not change."""
+
+    problem: Problem
+    fixed: Fixed
+    """Float64."""
+    recipe: Recipe
+    shared_focal: bool
+
+    def start(self, raw: Raw) -> _Stand:
+        """Before the first iteration."""
+        fine = {name: value.double() for name, value in raw.items()}
+        prior = self.problem.prior.double()
+        state = decode(fine, self.fixed, geometry=self.recipe.geometry, prior=prior)
+        state = replace(state, depth=state.depth.to(self.problem.centred))
+        quiet = QUIET * float(state.depth.median())
+        early = "flow" in self.recipe.weights
+        return _Stand(self._arrive(state, quiet, early=early), DAMPING[0], 0, early)
+
+    def iterate(self, at: _Stand) -> _Stand:
+        """One step, as long as the damping allows that makes the objective smaller."""
+        now, damping, (_, least, most) = at.visit, at.damping, DAMPING
+        free = freedom(
+            now.state,
+            self.fixed,
+            pin=self._heaviest_pair,
+            shared_focal=self.shared_focal,
+            anchored=self.problem.rough is not None,
+        )
+        blocks = reduced_blocks(now.state, self.problem, self.fixed, now.pull)
+        system = normal_equations(blocks, free, at.plan)
+        for _ in range(TRIES):
+            step = system.step(damping)
+            if step is not None:
+                moved = move(now.state, step, self.fixed)
+                trial = self._visit(moved, now.pull, early=at.early)
+                if trial.value < now.value:
+                    now, damping = trial, max(damping / 10, least)
+                    break
+            damping = min(damping * 10, most)
+        done = at.done + 1
+        log.debug("iteration %d: objective %.6f, damping %.1g", done, now.value, damping)
+        converged = not at.visit.value - now.value > ENOUGH * at.visit.value
+        if at.early and (converged or done >= WITHOUT_FLOW):
+            joined = self._arrive(now.state, now.pull.quiet, early=False)
+            return _Stand(joined, damping, done, early=False)
+        finished = converged or done >= ITERATIONS
+        return _Stand(now, damping, done, at.early, finished, system.plan)
+
+    def _weights(self, *, early: bool) -> dict[str, float]:
+        """Of the terms that have joined."""
+        every = self.recipe.weights
+        return {name: weight for name, weight in every.items() if not (early and name == "flow")}
+
+    def _arrive(self, state: State, quiet: float, *, early: bool) -> _Visit:
+        """Visit a state without one before it, from which the say of each flow is known."""
+        weights = self._weights(early=early)
+        pull = pull_of(None, self.problem, weights, quiet=quiet)
+        _, tally = fit_depths(state, self.problem, self.fixed, pull, steps=0)
+        pull = pull_of(tally, self.problem, weights, quiet=quiet)
+        return self._visit(state, pull, early=early)
+
+    def _visit(self, state: State, pull: Pull, *, early: bool) -> _Visit:
+        """Solve for the depths of a state, with the say of each flow as it was before."""
+        weights = self._weights(early=early)
+        depth, tally = fit_depths(state, self.problem, self.fixed, pull)
+        state = replace(state, depth=depth)
+        large = tally.terms(self.problem)
+        value = sum(
+            weight * (large[name] if name in large else float(TERMS[name](state, self.problem)))
+            for name, weight in weights.items()
+        )
+        return _Visit(state, value, pull_of(tally, self.problem, weights, quiet=pull.quiet))
+
+    @property
+    def _heaviest_pair(self) -> int:
+        """The pair whose predictions have the most weight."""
+        data = self.problem.pairs
+        total = data.weight.new_zeros(len(data.edge) // 2)
+        return int(total.index_add_(0, data.edge, data.weight.sum(1)).argmax())
+
+    def encoded(self, state: State) -> Raw:
+        """Raw parameters of a state."""
+        scale = state.pair_scale[:, None, None]
+        pair = scale * torch.cat([state.pair_rotation, state.pair_translation[..., None]], dim=2)
+        pose = compose(state.rotation, state.translation)
+        raw = encode(
+            Estimate(pose, state.focal, state.depth.double(), pair),
+            prior=self.problem.prior.double(),
+            shared_focal=self.shared_focal,
+            log_unit=float(state.log_unit) if math.isfinite(float(state.log_unit)) else 0.0,
+        )
+        return {name: value.to(self.problem.prior) for name, value in raw.items()}
+
+    def snapshot(self, at: _Stand) -> Arrays:
+        """Everything that the next iteration depends on."""
+        now = at.visit
+        flow = torch.full((2,), torch.nan) if now.pull.flow is None else now.pull.flow
+        numbers = [at.damping, at.done, at.early, now.value, now.pull.quiet, *flow.tolist()]
+        state = {f"state/{name}": value.cpu().numpy() for name, value in vars(now.state).items()}
+        return {**_values(self.encoded(now.state)), **state, "state": np.array(numbers)}
+
+    def restored(self, arrays: Arrays) -> _Stand:
+        """Where the solve stood at a snapshot."""
+        damping, done, early, value, quiet, *flow = (float(x) for x in arrays["state"])
+        device = self.problem.centred.device
+        start = "state/"
+        state = State(
+            **{
+                name[len(start) :]: torch.from_numpy(np.array(array)).to(device)
+                for name, array in arrays.items()
+                if name.startswith(start)
+            }
+        )
+        pull = pull_of(None, self.problem, self._weights(early=bool(early)), quiet=quiet)
+        if pull.flow is not None:
+            pull = replace(pull, flow=torch.tensor(flow).to(pull.flow))
+        return _Stand(_Visit(state, value, pull), damping, int(done), bool(early))
+
+
+def _values(raw: Raw) -> Arrays:
+    """Raw parameters as arrays to keep."""
+    return {f"value/{name}": value.cpu().numpy() for name, value in raw.items()}

@@ -59,7 +59,7 @@ class Journal:
             name: value for name, value in self._arrays.items() if not name.startswith(f"{solve}/")
         }
         for name, value in arrays.items():
-            if not finished or not name.startswith(("mean/", "square/")):
+            if not finished or name == "step" or name.startswith("value/"):
                 self._arrays[f"{solve}/{name}"] = value
         if self._checkpoint:
             self._checkpoint.save(dict(self._arrays))

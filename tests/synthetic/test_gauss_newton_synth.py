@@ -203,12 +203,19 @@ class Memory:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("stop_at", [1, 2])
-def test_an_interrupted_solve_goes_on_to_the_same_bits(stop_at: int) -> None:
+@pytest.mark.parametrize("schedule", ["joint", "keyframes"])
+@pytest.mark.parametrize("stop_at", [1, 3, 8])
+def test_an_interrupted_solve_goes_on_to_the_same_bits(schedule: Any, stop_at: int) -> None:
     world = make_world(6, edges=KEYED_EDGES, noise=0.02)
-    options = replace(NEWTON, schedule="keyframes")
+    options = replace(NEWTON, schedule=schedule)
     call: dict[str, Any] = {"options": options, "keyframes": np.array([0, 3])}
+    seen: list[int] = []
+    call["progress"] = lambda stage, done, total: seen.append(done)
     whole, memory = solve(world, **call), Memory(stop_at)
+    all_of_it = list(seen)
+    seen.clear()
     with pytest.raises(KeyboardInterrupt):
         solve(world, checkpoint=memory, **call)
     assert equal(solve(world, checkpoint=memory, **call), whole)
+    # No iteration is taken twice.
+    assert seen == sorted(seen) and len(all_of_it) - 2 <= len(seen) < len(all_of_it)
