@@ -18,8 +18,7 @@ class Compare(Solve):
     """Arguments of `align3r compare`."""
 
     vary: tuple[str, ...] = ("geometry",)
-    """What to vary, one change at a time: geometry, solver, flow, graph, prior. All values that
-    make sense, or only some, as in graph=complete,logwin."""
+    """Vary geometry, solver, flow, graph, prior; or some values of one: graph=complete,logwin."""
     truth: str | None = None
     """Ground truth: the .npz of a rendered clip, or a folder in TUM layout."""
 

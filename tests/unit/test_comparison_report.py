@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from align3r.config import Options
+from align3r.config import AlignOptions, Options
 from align3r.evaluate.comparison_report import (
     as_markdown,
     describe_runs,
@@ -23,7 +23,7 @@ from align3r.evaluate.variations import plan_runs, read_vary
 from align3r.reconstruction import Reconstruction
 
 MakeScene = Callable[..., Reconstruction]
-PLAIN = Options(model="geometric")
+PLAIN = Options(model="geometric", align=AlignOptions(solver="adam"))
 
 
 @pytest.fixture
