@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -141,6 +141,45 @@ class PairPredictions:
     """What the predictor noticed and a person should know ("no parallax ...")."""
 
 
+ScaleSource = Literal["flow", "pairs", "none"]
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What is left over, in M groups of pixels (pairs, frames or all); nan where nothing speaks."""
+
+    points: np.ndarray
+    """(M,) median distance of the depth points from the predicted ones, over the depth."""
+    inliers: np.ndarray
+    """(M,) share of the confidence on points closer than 5 % of the depth."""
+    flow_px: np.ndarray
+    """(M,) median miss of the optical flow by cameras and depth, working pixels, static scene."""
+    flow_inliers: np.ndarray
+    """(M,) share of those misses below one pixel."""
+
+
+@dataclass(frozen=True)
+class AlignReport:
+    """How well the cameras and depths of a solution explain what was predicted and seen."""
+
+    edges: np.ndarray
+    """(E, 2) int64."""
+    pair_scale: np.ndarray
+    """(E,) unit of the solution over unit of the pair."""
+    pairs: Residuals
+    """E groups: both views of each pair."""
+    frames: Residuals
+    """N groups: all pairs of each frame."""
+    whole: Residuals
+    """One group."""
+    path_scale: float
+    """What the camera path has to be multiplied by to fit the depth; nan where it stands still."""
+    path_scale_from: ScaleSource
+    """What it was measured with: optical flow, or the pairs' own poses, which are noisy."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know before measuring in the result."""
+
+
 @dataclass(frozen=True)
 class Solution:
     """What the aligner found, at the working size, in one common scale."""
@@ -160,3 +199,5 @@ class Solution:
     world_from_pair: np.ndarray | None = None
     """(E, 3, 4) float64 similarity of each pair, scale * rotation | translation; None where no
     pairs were aligned."""
+    report: AlignReport | None = None
+    """None where no pairs were aligned."""

@@ -17,6 +17,7 @@ from align3r.optim.depth import full_depth, scale_map_depth
 from align3r.optim.gauge import from_camera_zero, known_kept, moved, start_from
 from align3r.optim.journal import Checkpoint
 from align3r.optim.keyframes import keyframes_linked, solve_keyframes
+from align3r.optim.report import align_report
 from align3r.optim.sampling import Grid, check_connected, choose_grid, sample_predictions
 from align3r.optim.stages import Scene, solve_joint
 from align3r.optim.state import Estimate, Fixed
@@ -53,7 +54,8 @@ def align(
         options: Parametrisation, schedule, weights.
         flows: Flow of pairs, for the flow term; their edges need not be the predictions'.
         static: (N, h, w) bool, True where nothing moves; None: everywhere.
-        prior: (N, h, w) positive prior depth; needed for geometry "scale".
+        prior: (N, h, w) positive prior depth; needed for geometry "scale", and what a prior weight
+            keeps the depths near.
         known: Intrinsics and poses that are not solved for, or poses that the solve keeps near.
             With poses (two or more places) the result is in their unit and frame.
         keyframes: Frames whose pairs are solved first in the "keyframes" schedule.
@@ -81,6 +83,8 @@ def align(
         picked = _prior_samples(prior, scene)
         scene = replace(scene, fixed=_fixed(known, scene), flows=flows, static=static, prior=picked)
         scene = replace(scene, rough=rough_poses(known, scene.fixed.focal.device))
+        if prior is not None and options.prior_weight > 0:
+            scene = replace(scene, near=_at_grid(prior, scene))
         if start is not None:
             scene = replace(scene, start=start_from(start, scene, origin))
         if start is None and _in_groups(options, scene, keys):
@@ -90,18 +94,19 @@ def align(
     if not anchors(scene.fixed, scene.rough).any_pose:
         estimate = from_camera_zero(estimate)
     depth, confidence = _dense(estimate, scene, lens, predictions, prior, storage=storage)
-    estimate = moved(estimate, torch.from_numpy(origin))
+    whole = moved(estimate, torch.from_numpy(origin))
     solution = Solution(
-        world_from_cam=known_kept(estimate, given.exact),
+        world_from_cam=known_kept(whole, given.exact),
         focal=estimate.focal.cpu().numpy(),
         principal_point=lens.principal_point,
         depth=depth,
         confidence=confidence,
         losses=losses,
-        world_from_pair=estimate.world_from_pair.cpu().numpy(),
+        world_from_pair=whole.world_from_pair.cpu().numpy(),
     )
     _check_finite(solution)
-    return solution
+    with torch_threads(1):
+        return replace(solution, report=align_report(estimate, depth, scene))
 
 
 @dataclass(frozen=True)
@@ -187,11 +192,16 @@ def _prior_samples(prior: np.ndarray | None, scene: Scene) -> Tensor:
         raise UsageError(
             "a scale map needs a prior depth, and there is none", hint="use --align.geometry depth"
         )
+    return _at_grid(prior, scene)
+
+
+def _at_grid(prior: np.ndarray, scene: Scene) -> Tensor:
+    """(N, P) prior depth at the pixels that take part."""
     bad = int((~(np.isfinite(prior) & (prior > 0))).sum())
     if bad:
         raise SolveError(
             f"the prior depth has {bad} of {prior.size} values that are not positive numbers",
-            hint="use --align.geometry depth",
+            hint="use --align.geometry depth, and leave --align.prior-weight at 0",
         )
     picked = prior.reshape(len(prior), -1)[:, scene.grid.index].astype(np.float32)
     return torch.from_numpy(picked).to(scene.prior.device)
