@@ -1,4 +1,4 @@
-"""What moves, for any predictor of point maps: the flow that is seen against the camera's own.
+"""What moves, before anything is solved: the flow that is seen against the camera's own.
 
 After MonST3R (Zhang et al., 2024), but nothing is normalised by the worst pixel of a pair: the
 depth of a frame is the median of all its predictions, the camera motion of a pair is fitted to
@@ -10,41 +10,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 
 from align3r.flow.warp import pixel_grid
-from align3r.geometry.cameras import ego_flow, rays
+from align3r.geometry.cameras import rays
 from align3r.geometry.robust import weiszfeld_focal
-from align3r.motion.masks import motion_masks
+from align3r.motion.evidence import Evidence, Vote, gather, vote
+from align3r.motion.masks import masks_of
 from align3r.motion.resection import Pinhole, pose_from_points, refine_pose
+from align3r.motion.static_scene import Sight, one_way, two_images
 from align3r.types import PairFlows, PairPredictions
 
 _SAMPLES = 2000
 _LEAST_SAMPLES = 60
-_DEPTH_TOLERANCE = 0.05
-"""Relative depth error that is forgiven: it moves a match along its epipolar line only."""
-_EDGE = 0.01
-"""Distance, in long sides of the image, over which a depth edge may be misplaced."""
 _SURE = 0.3
 """Quantile of the confidence from which points have a say about the camera."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """One side of a pair: a frame, its depth as the pair sees it, and the way to its partner."""
+    """One side of a pair: where a frame is seen from, and what makes it a unit."""
 
     row: int
     backward: bool
-    inverse_depth: np.ndarray
-    """(h, w) float32, median 1; nan where the pair says nothing."""
+    view_from_pair: np.ndarray
+    """(4, 4), in the unit of the pair."""
     partner_from_view: np.ndarray
-    """(4, 4), in the unit that makes the median inverse depth 1."""
+    """(4, 4), in the unit that makes the median depth of the view 1."""
+    unit: float
+    """That median depth, in the unit of the pair."""
 
 
 def moving_masks(
-    predictions: PairPredictions, flows: PairFlows, n_frames: int, threshold: float
+    predictions: PairPredictions,
+    flows: PairFlows,
+    n_frames: int,
+    threshold: float,
+    *,
+    images: np.ndarray | None = None,
 ) -> np.ndarray:
     """Moving regions of all frames.
 
@@ -53,23 +57,24 @@ def moving_masks(
         flows: Flow of the same pairs.
         n_frames: Frames of the video.
         threshold: In robust standard deviations; see `motion_masks`.
+        images: (n_frames, h, w, 3) uint8 RGB; with them a flow must match the image better than
+            a static scene would, and masks end where the image has an edge.
 
     Returns:
         (n_frames, h, w) bool, True = moving.
     """
-    to_next, to_previous = _neighbour_flows(flows, n_frames)
-    return motion_masks(
-        disagreement(predictions, flows, n_frames=n_frames),
-        threshold=threshold,
-        to_next=to_next,
-        to_previous=to_previous,
-    )
+    found = evidence(predictions, flows, n_frames=n_frames, images=images)
+    return masks_of(found, flows, threshold=threshold, images=images)
 
 
-def disagreement(
-    predictions: PairPredictions, flows: PairFlows, *, n_frames: int | None = None
-) -> np.ndarray:
-    """Pixels between the flow that is seen and the one a static scene would show.
+def evidence(
+    predictions: PairPredictions,
+    flows: PairFlows,
+    *,
+    n_frames: int | None = None,
+    images: np.ndarray | None = None,
+) -> Evidence:
+    """How far the flow that is seen is from what a static scene would show.
 
     All views are taken to have one focal length, the median of what the pairs say.
 
@@ -77,26 +82,25 @@ def disagreement(
         predictions: Point maps of pairs.
         flows: Flow of the same pairs, in the same order.
         n_frames: Frames of the video; the highest frame of a pair is the last if not given.
-
-    Returns:
-        (N, h, w) float32, the median over the pairs of a frame; nan where no pair knows.
+        images: (N, h, w, 3) uint8 RGB.
     """
     if not np.array_equal(predictions.edges, flows.edges):
         raise ValueError("the flows are not of the predicted pairs")
     shape = (int(predictions.points.shape[2]), int(predictions.points.shape[3]))
     count = int(predictions.edges.max()) + 1 if n_frames is None else n_frames
-    evidence = np.full((count, *shape), np.nan, np.float32)
     camera = _shared_camera(predictions, shape)
-    if camera is None:
-        return evidence
-    views = _views(predictions, camera)
-    for frame, of_frame in views.items():
-        inverse_depth = _median([view.inverse_depth for view in of_frame])
-        errors = [_error(view, inverse_depth, flows, camera) for view in of_frame]
-        known = [error for error in errors if error is not None]
-        if known:
-            evidence[frame] = _median(known)
-    return evidence
+    views = {} if camera is None else _views(predictions, camera)
+
+    def votes_of(frame: int) -> list[Vote]:
+        of_frame = views.get(frame, [])
+        if camera is None or not of_frame:
+            return []
+        rho = _median([_inverse_depth(view, predictions) for view in of_frame])
+        sights = [_sight(view, rho, flows, camera, images=images) for view in of_frame]
+        votes = [vote(sight, rho) for sight in sights if sight is not None]
+        return [one for one in votes if one is not None]
+
+    return gather(votes_of, count, shape)
 
 
 def _shared_camera(predictions: PairPredictions, shape: tuple[int, int]) -> Pinhole | None:
@@ -120,19 +124,23 @@ def _views(predictions: PairPredictions, camera: Pinhole) -> dict[int, list[_Vie
     """Both sides of every pair whose second view can be placed, by frame."""
     views: dict[int, list[_View]] = {}
     for row, (i, j) in enumerate(predictions.edges.tolist()):
-        points = predictions.points[row].float().numpy()
+        points = predictions.points[row, 1].float().numpy()
         confidence = predictions.confidence[row, 1].float().numpy()
-        j_from_i = _second_pose(points[1], confidence, camera)
+        j_from_i = _second_pose(points, confidence, camera)
         if j_from_i is None:
             continue
-        z_in_j = points[1] @ j_from_i[2, :3] + j_from_i[2, 3]
-        for frame, backward, depth, pose in (
-            (i, False, points[0, ..., 2], j_from_i),
-            (j, True, z_in_j, np.linalg.inv(j_from_i)),
+        for frame, place, own, motion in (
+            (i, (row, False), np.eye(4), j_from_i),
+            (j, (row, True), j_from_i, np.linalg.inv(j_from_i)),
         ):
-            view = _view((row, backward), depth, pose)
-            if view is not None:
-                views.setdefault(frame, []).append(view)
+            depth = _depth(place, own, predictions)
+            in_front = depth[depth > 0]
+            if len(in_front) < 0.1 * depth.size:
+                continue
+            unit = float(np.median(in_front))
+            motion = motion.copy()
+            motion[:3, 3] /= unit
+            views.setdefault(frame, []).append(_View(*place, own, motion, unit))
     return views
 
 
@@ -147,64 +155,48 @@ def _second_pose(points: np.ndarray, confidence: np.ndarray, camera: Pinhole) ->
     )
 
 
-def _view(place: tuple[int, bool], depth: np.ndarray, pose: np.ndarray) -> _View | None:
-    """A view in the unit of its median depth."""
-    in_front = depth > 0
-    if in_front.mean() < 0.1:
-        return None
-    unit = float(np.median(depth[in_front]))
+def _depth(
+    place: tuple[int, bool], view_from_pair: np.ndarray, predictions: PairPredictions
+) -> np.ndarray:
+    """(h, w) float32 depth of one side of a pair, in its unit."""
+    points = predictions.points[place[0], int(place[1])].float().numpy()
+    along = view_from_pair[2].astype(np.float32)
+    return np.asarray(points @ along[:3] + along[3])
+
+
+def _inverse_depth(view: _View, predictions: PairPredictions) -> np.ndarray:
+    """(h, w) float32, median 1; nan where the pair puts a pixel behind the camera."""
+    depth = _depth((view.row, view.backward), view.view_from_pair, predictions)
     with np.errstate(divide="ignore"):
-        inverse_depth = np.where(in_front, unit / depth, np.nan).astype(np.float32)
-    pose = pose.copy()
-    pose[:3, 3] /= unit
-    return _View(*place, inverse_depth, pose)
+        return np.where(depth > 0, view.unit / depth, np.nan).astype(np.float32)
 
 
-def _error(
-    view: _View, inverse_depth: np.ndarray, flows: PairFlows, camera: Pinhole
-) -> np.ndarray | None:
-    """(h, w) pixels that no small depth error explains; nan where not seen; None if too few."""
-    flow = (flows.backward if view.backward else flows.forward)[view.row].astype(np.float32)
-    valid = (flows.backward_valid if view.backward else flows.forward_valid)[view.row]
-    valid = valid & np.isfinite(inverse_depth)
-    rho = np.nan_to_num(inverse_depth, nan=1.0)
+def _sight(
+    view: _View,
+    inverse_depth: np.ndarray,
+    flows: PairFlows,
+    camera: Pinhole,
+    *,
+    images: np.ndarray | None,
+) -> Sight | None:
+    """The view with the camera motion that its flow says; None if too little flow is valid."""
+    flow, valid = one_way(flows, view.row, backward=view.backward)
     step = _step(camera.shape)
     sample = np.s_[::step, ::step]
-    chosen = valid[sample]
+    chosen = (valid & np.isfinite(inverse_depth))[sample]
     if chosen.sum() < _LEAST_SAMPLES:
         return None
-    rays_of_view = rays(camera.shape, camera.focal, camera.centre)
+    ray = rays(camera.shape, camera.focal, camera.centre, step=step)
+    both = np.concatenate([ray, inverse_depth[sample][..., None]], -1)
+    place = pixel_grid(*camera.shape) + flow
     pose = refine_pose(
         view.partner_from_view,
-        np.concatenate([rays_of_view, rho[..., None]], -1)[sample][chosen].astype(np.float64),
-        (pixel_grid(*camera.shape) + flow)[sample][chosen].astype(np.float64),
+        both[chosen].astype(np.float64),
+        place[sample][chosen].astype(np.float64),
         camera,
     )
-    farthest, nearest = _depth_range(rho)
-    at_most, in_front = ego_flow(farthest, pose, camera.focal, camera.centre)
-    at_least, also = ego_flow(nearest, pose, camera.focal, camera.centre)
-    error = _off_segment(flow, at_most, at_least)
-    return np.where(valid & in_front & also, error, np.nan).astype(np.float32)
-
-
-def _depth_range(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest inverse depth that a pixel may have.
-
-    Flow and depth both bleed over depth edges, so the depths nearby are forgiven too.
-    """
-    side = 2 * max(1, round(_EDGE * max(rho.shape))) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    farthest = cv2.erode(rho, disc) * (1 - _DEPTH_TOLERANCE)
-    nearest = cv2.dilate(rho, disc) * (1 + _DEPTH_TOLERANCE)
-    return farthest, nearest
-
-
-def _off_segment(flow: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(h, w) distance of the (h, w, 2) flow from the segment: depth moves a match along it."""
-    along, miss = end - start, flow - start
-    share = (miss * along).sum(-1) / np.maximum((along * along).sum(-1), 1e-9)
-    rest = miss - np.clip(share, 0, 1)[..., None] * along
-    return np.asarray(np.hypot(rest[..., 0], rest[..., 1]))
+    seen = two_images(images, flows.edges[view.row], backward=view.backward)
+    return Sight(flow, valid, pose, camera, camera.focal, images=seen)
 
 
 def _median(maps: list[np.ndarray]) -> np.ndarray:
@@ -214,16 +206,3 @@ def _median(maps: list[np.ndarray]) -> np.ndarray:
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[None] // 2, 0)[0]
     high = np.take_along_axis(ordered, np.minimum(count // 2, len(maps) - 1)[None], 0)[0]
     return np.asarray(0.5 * (low + high), np.float32)
-
-
-def _neighbour_flows(flows: PairFlows, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N, h, w, 2) flows to the next and the previous frame; nan where that pair is not there."""
-    shape = (n_frames, *flows.forward.shape[1:])
-    to_next, to_previous = np.full(shape, np.nan, np.float16), np.full(shape, np.nan, np.float16)
-    for row, (i, j) in enumerate(flows.edges.tolist()):
-        there, back = flows.forward[row], flows.backward[row]
-        if j == i + 1:
-            to_next[i], to_previous[j] = there, back
-        elif j == i - 1:
-            to_previous[i], to_next[j] = there, back
-    return to_next, to_previous

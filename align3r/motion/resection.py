@@ -26,6 +26,8 @@ class Pinhole:
     """Principal point, pixels."""
     shape: tuple[int, int]
     """(h, w)."""
+    aspect: float = 1.0
+    """Horizontal over vertical focal length; `focal` is horizontal."""
 
 
 def pose_from_points(

@@ -113,8 +113,8 @@ def test_a_frame_without_a_flow_to_its_neighbour_is_left_as_it_is() -> None:
     flash = square()
     given[1][flash] = given[2][flash] = 9.0
     given[3] = np.roll(given[2], 50, 1)
-    to_next = no_flow(5)
-    to_next[1] = np.nan
+    to_next: list[np.ndarray | None] = [*no_flow(5)]
+    to_next[1] = None
     masks = motion_masks(given, threshold=6.0, to_next=to_next, to_previous=no_flow(5))
     alone = motion_masks(given, threshold=6.0)
     np.testing.assert_array_equal(masks[1], alone[1])
