@@ -155,6 +155,8 @@ class AlignOptions:
     """Weight of the flow loss (MonST3R); 0 switches it off."""
     smooth_weight: float = 0.01
     """Weight of the trajectory smoothness; 0 switches it off."""
+    prior_weight: float = 0.0
+    """Weight of how far depths are from the prior, or from where they start without one; 0: off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +189,7 @@ _LEAST = {
     "align.pixels": 0,
     "align.flow_weight": 0,
     "align.smooth_weight": 0,
+    "align.prior_weight": 0,
     "output.min_confidence": 0,
     "output.max_points": 1,
 }

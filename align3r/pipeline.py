@@ -211,6 +211,8 @@ def _align(
     prior = None
     if options.align.geometry == "scale":
         prior = best_pair_prior(predictions, n) if mono is None else mono.depth
+    elif options.align.prior_weight > 0 and mono is not None:
+        prior = mono.depth
     return align(
         predictions,
         n_frames=n,

@@ -38,17 +38,25 @@ class Tally:
 
 
 def pull_of(
-    tally: Tally | None, problem: Problem, weights: dict[str, float], *, quiet: float
+    state: State,
+    tally: Tally | None,
+    problem: Problem,
+    weights: dict[str, float],
+    *,
+    quiet: float,
 ) -> Pull:
     """What each observation counts in the objective with these weights.
 
     Args:
+        state: Where the objective is looked at.
         tally: Of the state, for the number of flows; None: flow has no say yet.
         problem: Data.
         weights: Of the terms by name.
         quiet: Rounds the Euclidean norms.
     """
-    data, flow = problem.pairs, None
+    data, flow, tie = problem.pairs, None, None
+    if problem.near is not None and "prior" in weights:
+        tie = problem.near.tie(state.depth, weights["prior"])
     if problem.flow is not None and "flow" in weights:
         flow = torch.zeros(2, dtype=torch.float64, device=problem.centred.device)
         if tally is not None and tally.terms(problem)["flow"] > 0:
@@ -59,6 +67,7 @@ def pull_of(
         smooth=weights.get("smooth", 0.0),
         quiet=quiet,
         pose=weights.get("pose", 0.0),
+        tie=tie,
     )
 
 

@@ -95,7 +95,7 @@ def _view_product(
     That is what the observations sum to minus b b^T / a over the pixels of free depth, plus the
     products with the unit over those of fixed depth.
     """
-    state, _, fixed, _ = inputs
+    state, _, fixed, pull = inputs
     chain, slot = links
     products = chain.new_zeros(len(chain), chain.shape[2], chain.shape[2])
     count = int(slot.max()) + 1
@@ -105,6 +105,10 @@ def _view_product(
         summed, across = _observed(view, px, inputs, found)
         products += summed
         rows, bent = _columns_with_depth(chain.to(across) @ across, slot, count)
+        if pull.tie is not None:
+            _, slope, curve = pull.tie.at(view, px).loss(state.depth[view, px])
+            rows[-1] += slope
+            bent = bent + curve
         unit_depth = torch.where(fixed.depth[view, px].isnan(), 0.0, state.depth[view, px])
         free = (bent > 0) & (unit_depth == 0)
         drop = torch.where(free, bent, torch.inf).reciprocal()

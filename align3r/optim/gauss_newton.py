@@ -173,9 +173,9 @@ class _Solve:
     def _arrive(self, state: State, quiet: float, *, early: bool) -> _Visit:
         """Visit a state without one before it, from which the say of each flow is known."""
         weights = self._weights(early=early)
-        pull = pull_of(None, self.problem, weights, quiet=quiet)
+        pull = pull_of(state, None, self.problem, weights, quiet=quiet)
         _, tally = fit_depths(state, self.problem, self.fixed, pull, steps=0)
-        pull = pull_of(tally, self.problem, weights, quiet=quiet)
+        pull = pull_of(state, tally, self.problem, weights, quiet=quiet)
         return self._visit(state, pull, early=early)
 
     def _visit(self, state: State, pull: Pull, *, early: bool) -> _Visit:
@@ -188,7 +188,8 @@ class _Solve:
             weight * (large[name] if name in large else float(TERMS[name](state, self.problem)))
             for name, weight in weights.items()
         )
-        return _Visit(state, value, pull_of(tally, self.problem, weights, quiet=pull.quiet))
+        pull = pull_of(state, tally, self.problem, weights, quiet=pull.quiet)
+        return _Visit(state, value, pull)
 
     @property
     def _heaviest_pair(self) -> int:
@@ -230,7 +231,8 @@ class _Solve:
                 if name.startswith(start)
             }
         )
-        pull = pull_of(None, self.problem, self._weights(early=bool(early)), quiet=quiet)
+        weights = self._weights(early=bool(early))
+        pull = pull_of(state, None, self.problem, weights, quiet=quiet)
         if pull.flow is not None:
             pull = replace(pull, flow=torch.tensor(flow).to(pull.flow))
         return _Stand(_Visit(state, value, pull), damping, int(done), bool(early))

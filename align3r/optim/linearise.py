@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from align3r.optim.depth_prior import Tie
 from align3r.optim.fused import FlowObservations, PointObservations
 from align3r.optim.residuals import Problem, cam_from_pair, pixel_from_source
 from align3r.optim.state import State
@@ -37,6 +38,8 @@ class Pull:
     quiet: float
     """Length; the Euclidean norm is sqrt(|.|^2 + quiet^2)."""
     pose: float = 0.0
+    tie: Tie | None = None
+    """The prior term around these depths."""
 
 
 @dataclass(frozen=True)

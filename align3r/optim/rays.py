@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from align3r.optim.depth_prior import Tie
 from align3r.optim.linearise import FLOW_CUT, Matrices, Pull, flow_share, project, view_slices
 from align3r.optim.residuals import Problem
 
@@ -69,6 +70,8 @@ class Ray:
     """Rounds the norm."""
     sight: Sight | None = None
     """None where there is no flow, or no use for it."""
+    tie: Tie | None = None
+    """To a prior depth, if there is one."""
 
     def loss(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(P,) loss of these depths, its gradient, and the curvature of the majoriser."""
@@ -78,10 +81,11 @@ class Ray:
         value = self.pull * square.mul_(inverse).sum(0)
         scale = self.pull * self.square
         gradient, curve = scale * apart.mul_(inverse).sum(0), scale * inverse.sum(0)
-        if self.sight is None:
-            return value, gradient, curve
-        more = self.sight.loss(depth)
-        return value + more[0], gradient + more[1], curve + more[2]
+        for part in (self.sight, self.tie):
+            if part is not None:
+                more = part.loss(depth)
+                value, gradient, curve = value + more[0], gradient + more[1], curve + more[2]
+        return value, gradient, curve
 
     def distance(self, depth: Tensor) -> Tensor:
         """Sum of the weighted distances, norms not rounded."""
@@ -114,6 +118,7 @@ def ray_of(view: int, problem: Problem, found: Matrices, pull: Pull) -> Ray:
         pull=pull.pair,
         quiet=pull.quiet,
         sight=sight,
+        tie=None if pull.tie is None else pull.tie.at(view),
     )
 
 

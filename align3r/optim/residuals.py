@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from align3r.optim.constraints import RoughPoses, rough_distance
+from align3r.optim.depth_prior import DepthPrior
 from align3r.optim.fused import (
     Distance,
     FlowObservations,
@@ -42,6 +43,8 @@ class Problem:
     """(N, P) prior depth; ones where a depth map is solved."""
     rough: RoughPoses | None = None
     """Poses that are known roughly."""
+    near: DepthPrior | None = None
+    """Depths that the prior term keeps near."""
 
 
 Term = Callable[[State, Problem], Tensor]
@@ -122,11 +125,19 @@ def pose_term(state: State, problem: Problem) -> Tensor:
     return rough_distance(state, problem.rough)
 
 
+def prior_term(state: State, problem: Problem) -> Tensor:
+    """Mean square of ln depth from its prior, one scale a view taken out; moving pixels twice."""
+    if problem.near is None:
+        return state.depth.new_zeros(())
+    return problem.near.distance(state.depth)
+
+
 TERMS: dict[str, Term] = {
     "pair": pair_term,
     "flow": flow_term,
     "smooth": smooth_term,
     "pose": pose_term,
+    "prior": prior_term,
 }
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from align3r.config import AlignOptions
 from align3r.optim.constraints import POSE_WEIGHT, RoughPoses
+from align3r.optim.depth_prior import DepthPrior, depth_prior
 from align3r.optim.gauss_newton import gauss_newton
 from align3r.optim.initial import Start, initialise
 from align3r.optim.journal import Checkpoint, Journal
@@ -52,6 +53,8 @@ class Scene:
     static: np.ndarray | None
     options: AlignOptions
     rough: RoughPoses | None = None
+    near: Tensor | None = None
+    """(N, P) depth that the prior term keeps near; None: the start's."""
     start: Start | None = None
     """Float64; found from the pairs where there is none."""
 
@@ -74,6 +77,7 @@ class Scene:
             fixed=fixed,
             flows=_flows_between(self.flows, number),
             static=None if self.static is None else self.static[frames],
+            near=None if self.near is None else self.near[take],
             rough=None if self.rough is None else self.rough.part(number),
         )
         return part, inside
@@ -105,8 +109,10 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
     shapes = {"log_map": (n_frames, pixels), "pair": (len(scene.samples.edges), 8)}
     resume = journal.resume(solve, shapes)
     problem = _problem(scene)
+    start = scene.start or initialise(scene.samples, problem, fixed, shared_focal=shared)
+    if options.prior_weight > 0:
+        problem = replace(problem, near=_depth_prior(scene, start))
     if resume is None:
-        start = scene.start or initialise(scene.samples, problem, fixed, shared_focal=shared)
         raw = encode(
             start.estimate, prior=scene.prior, shared_focal=shared, log_unit=start.log_unit
         )
@@ -138,6 +144,15 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
     return estimate, losses
 
 
+def _depth_prior(scene: Scene, start: Start) -> DepthPrior:
+    """The given prior depth, or that of the start."""
+    near = start.estimate.depth if scene.near is None else scene.near
+    still = scene.static
+    if still is not None:
+        still = still.reshape(len(still), -1)[:, scene.grid.index]
+    return depth_prior(near.to(scene.prior).log(), still)
+
+
 def _path_in_depths(estimate: Estimate) -> float:
     """Length of the camera path over the median depth: near zero, nothing tells the depth."""
     step = estimate.world_from_cam[:, :3, 3].diff(dim=0).norm(dim=1).sum()
@@ -162,6 +177,8 @@ def _recipe(scene: Scene) -> Recipe:
         weights["smooth"] = options.smooth_weight / (len(scene.centred) - 1)
     if scene.rough is not None:
         weights["pose"] = POSE_WEIGHT
+    if options.prior_weight > 0:
+        weights["prior"] = options.prior_weight
     return Recipe(
         steps=options.steps,
         rate=options.learning_rate,

@@ -193,7 +193,9 @@ def prior_of(options: Options) -> PriorName | None:
 
 def looks_at_depth(options: Options) -> bool:
     """Whether anything in a run looks at monocular depth."""
-    used = MODELS[options.model].prior is not None or options.align.geometry == "scale"
+    align = options.align
+    used = MODELS[options.model].prior is not None or align.geometry == "scale"
+    used = used or align.prior_weight > 0
     return used and (options.prior.dir is not None or prior_of(options) is not None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.testing import assert_close
 
 from align3r.geometry.rigid import similarity_registration
 from align3r.geometry.robust import weiszfeld_focal
+from align3r.optim.depth_prior import depth_prior
 from align3r.optim.initial import initialise
 from align3r.optim.residuals import (
     WEIGHT_FROM,
@@ -20,6 +22,7 @@ from align3r.optim.residuals import (
     flow_term,
     objective,
     pair_term,
+    prior_term,
     smooth_term,
 )
 from align3r.optim.sampling import (
@@ -164,6 +167,27 @@ def test_smoothness(state: str, weight: float) -> None:
     assert float(value.detach()) == pytest.approx(
         float(FLOW[f"{state}_smooth_sum_tw{weight}"]), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("state", STATES)
+def test_depth_regulariser(state: str, masked: bool) -> None:
+    """Against the depths of state A; the gradient by differences."""
+    still = ~PAIR["in_dynamic"].reshape(FRAMES, -1) if masked else None
+    start = torch.from_numpy(PAIR["A_log_depth"]).reshape(FRAMES, -1)
+    near = depth_prior(start.double(), still)
+    bare = replace(problem(), near=near)
+    raw = raw_of(state)
+    found = decoded(raw)
+    value = prior_term(found, bare)
+    golden = float(FLOW[f"{state}_depth_reg_vs_A" + ("" if masked else "_unmasked")])
+    assert float(value.detach()) == pytest.approx(golden, rel=1e-5, abs=1e-12)
+    value.backward()
+    along = torch.randn(start.shape, generator=torch.Generator().manual_seed(0)).double()
+    log_depth, h = raw["log_map"].detach().double(), 1e-4
+    ends = [near.distance((log_depth + side * h * along).exp()) for side in (1, -1)]
+    slope = float((raw["log_map"].grad.double() * along).sum())
+    assert slope == pytest.approx(float(ends[0] - ends[1]) / (2 * h), rel=1e-4, abs=1e-9)
 
 
 @pytest.mark.parametrize(("state", "map_tolerance"), [("B", 1e-5), ("C", 1e-3)])

@@ -169,6 +169,32 @@ def test_a_scale_map_is_the_same_problem() -> None:
     np.testing.assert_allclose(scale.depth, depth.depth, rtol=1e-4)
 
 
+def test_depths_stay_near_a_prior_that_has_weight() -> None:
+    """Both solvers agree; the more weight, the nearer; one scale a frame is free."""
+    world = make_world(4, noise=0.05)
+    rng = np.random.default_rng(0)
+    prior = world.depth * rng.uniform(0.5, 2, (4, 1, 1))
+    options = replace(NEWTON, pixels=0, prior_weight=10.0)
+    near = solve(world, options, prior=prior)
+    adam = solve(world, replace(options, solver="adam"), prior=prior)
+    assert near.losses["prior"] == pytest.approx(adam.losses["prior"], rel=0.05)
+    assert near.losses["total"] < 1.0005 * adam.losses["total"]
+    free = solve(world, replace(options, prior_weight=0.0), prior=prior)
+    assert "prior" not in free.losses
+    close = solve(world, replace(options, prior_weight=100.0), prior=prior)
+    errors = [depth_error(world, found.depth) for found in (close, near, free)]
+    assert errors[0] < errors[1] < 0.8 * errors[2]
+    assert errors[0] < 0.005
+
+
+def test_depths_stay_near_the_start_without_a_prior() -> None:
+    world = make_world(4, noise=0.05)
+    free, near = solve(world), solve(world, replace(NEWTON, prior_weight=1e3))
+    start = solve(world, replace(NEWTON, prior_weight=1e6))
+    apart = [np.abs(np.log(found.depth / start.depth)).mean() for found in (near, free)]
+    assert near.losses["prior"] < 1e-4 and apart[0] < 0.5 * apart[1]
+
+
 def test_groups_progress_and_the_same_bits_again() -> None:
     world = make_world(6, edges=KEYED_EDGES)
     options = replace(NEWTON, schedule="keyframes")

@@ -57,6 +57,8 @@ def test_options_that_nothing_reads_are_named() -> None:
     assert unread_options(Options(model="dust3r", prior=own)) == ["--prior.dir", "--prior.kind"]
     scale = AlignOptions(geometry="scale")
     assert unread_options(Options(model="dust3r", prior=own, align=scale)) == []
+    near = AlignOptions(prior_weight=0.1)
+    assert unread_options(Options(model="dust3r", prior=own, align=near)) == []
     twice = PriorOptions(dir="maps", weights="w")
     assert unread_options(Options(model="align3r-depthpro", prior=twice)) == ["--prior.weights"]
     kind = PriorOptions(kind="disparity")

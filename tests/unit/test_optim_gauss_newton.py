@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from align3r.errors import SolveError
 from align3r.optim.best_depth import Tally, fit_depths, pull_of
+from align3r.optim.depth_prior import depth_prior
 from align3r.optim.eliminate import reduced_blocks
 from align3r.optim.gauss_newton import gauss_newton
 from align3r.optim.linearise import Pull
@@ -36,7 +37,7 @@ from align3r.optim.tangents import move
 
 N, ASPECT, QUIET = 3, 1.2, 1e-3
 EDGES = [(0, 1), (1, 2), (2, 0), (0, 1)]  # a mirror, and one pair twice
-WEIGHTS = {"pair": 1.0, "flow": 0.01, "smooth": 0.02}
+WEIGHTS = {"pair": 1.0, "flow": 0.01, "smooth": 0.02, "prior": 0.3}
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,17 @@ class Case:
 
 def tally(state: State, problem: Problem, fixed: Fixed) -> Tally:
     """Of these very depths."""
-    pull = pull_of(None, problem, WEIGHTS, quiet=QUIET)
+    pull = pull_of(state, None, problem, WEIGHTS, quiet=QUIET)
     return fit_depths(state, problem, fixed, pull, steps=0)[1]
 
 
 def fitted(c: Case, times: int) -> State:
     """The state with its best depths."""
-    state = c.state
+    state, near = c.state, c.problem.near
+    assert near is not None
     for _ in range(times):
-        state = replace(state, depth=fit_depths(state, c.problem, c.fixed, c.pull)[0])
+        pull = replace(c.pull, tie=near.tie(state.depth, WEIGHTS["prior"]))
+        state = replace(state, depth=fit_depths(state, c.problem, c.fixed, pull)[0])
     return state
 
 
@@ -79,6 +82,9 @@ def case(known: str = "nothing", *, n_pixels: int = 20) -> Case:
         prior=torch.ones(N, len(grid.index), dtype=torch.float64),
     )
     rng = torch.Generator().manual_seed(0)
+    wavy = problem.centred[:, 0].sin() / 10
+    static = np.random.default_rng(1).random(wavy.shape) < 0.7
+    problem = replace(problem, near=depth_prior(wavy, static))
 
     def noise(*shape: int) -> Tensor:
         return 0.05 * torch.randn(*shape, generator=rng, dtype=torch.float64)
@@ -112,7 +118,7 @@ def case(known: str = "nothing", *, n_pixels: int = 20) -> Case:
     start = torch.cat([noise(7 * (N + len(EDGES))), torch.zeros(1)])
     start[6::7] = 0  # keeps focal lengths and the product of the scales
     state = move(state, start, fixed)
-    pull = pull_of(tally(state, problem, fixed), problem, WEIGHTS, quiet=QUIET)
+    pull = pull_of(state, tally(state, problem, fixed), problem, WEIGHTS, quiet=QUIET)
     return Case(state, problem, fixed, pull)
 
 
@@ -127,7 +133,9 @@ def residuals(state: State, c: Case) -> Tensor:
     error = moved[:, :2] / (moved[:, 2:] + 1e-6) - flow.target
     turn = state.rotation[:-1].mT @ state.rotation[1:] - torch.eye(3)
     step = state.translation[1:] - state.translation[:-1]
-    return torch.cat([part.flatten() for part in (miss, error, turn, step)])
+    assert c.pull.tie is not None
+    tie = state.depth.log() - c.pull.tie.centre
+    return torch.cat([part.flatten() for part in (miss, error, turn, step, tie)])
 
 
 def root_weights(c: Case) -> Tensor:
@@ -135,8 +143,9 @@ def root_weights(c: Case) -> Tensor:
     found, problem = residuals(c.state, c), c.problem
     data, flow = problem.pairs, problem.flow
     assert flow is not None
-    sizes = [3 * data.weight.numel(), flow.target.numel(), 9 * (N - 1), 3 * (N - 1)]
-    miss, error, turn, step = found.split(sizes)
+    depths = c.state.depth.numel()
+    sizes = [3 * data.weight.numel(), flow.target.numel(), 9 * (N - 1), 3 * (N - 1), depths]
+    miss, error, turn, step, _ = found.split(sizes)
     norm = (miss.view(-1, 3, data.weight.shape[1]).square().sum(1) + QUIET**2).sqrt()
     pair = (c.pull.pair * data.weight / norm)[:, None].expand(-1, 3, -1)
     size = error.view_as(flow.target).abs()
@@ -145,7 +154,9 @@ def root_weights(c: Case) -> Tensor:
     projected = share[:, None, None] * flow.keep * huber
     turned = c.pull.smooth / (turn.view(-1, 9).square().sum(1) + 1e-8).sqrt()
     walked = c.pull.smooth / (step.view(-1, 3).square().sum(1) + QUIET**2).sqrt()
-    every = (pair, projected, turned[:, None].expand(-1, 9), walked[:, None].expand(-1, 3))
+    assert c.pull.tie is not None
+    tied = 2 * c.pull.tie.pull
+    every = (pair, projected, turned[:, None].expand(-1, 9), walked[:, None].expand(-1, 3), tied)
     return torch.cat([part.flatten() for part in every]).sqrt()
 
 
@@ -255,7 +266,7 @@ def test_the_gradient_is_that_of_the_objective(known: str) -> None:
     c = replace(c, pull=replace(c.pull, quiet=1e-9))
     state = fitted(c, 30)
     found_there = tally(state, c.problem, c.fixed)
-    c = replace(c, state=state, pull=pull_of(found_there, c.problem, WEIGHTS, quiet=1e-9))
+    c = replace(c, state=state, pull=pull_of(state, found_there, c.problem, WEIGHTS, quiet=1e-9))
     basis = basis_of(system(c, shared=False).free)
     # Along the scales of the pairs alone: their product stays.
     scales = _scale_rows(basis)
