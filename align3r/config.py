@@ -96,6 +96,8 @@ class PriorOptions:
     """Folder of your own depth maps, one a frame: exr, npz, npy or 16-bit png."""
     kind: Literal["depth", "disparity"] = "depth"
     """What your own maps hold: depth (larger is farther) or disparity (larger is nearer)."""
+    metric: bool = False
+    """Your own depth maps are in metres: they give the result its unit, whatever the model."""
 
 
 @dataclass(frozen=True, kw_only=True)

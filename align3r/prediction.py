@@ -61,7 +61,9 @@ def see_depth(given: Given, options: Options, report: Report) -> MonoDepth:
     """
     frames, wanted = given.frames, MODELS[options.model].prior_kind
     if options.prior.dir is not None:
-        maps = PriorMaps(options.prior.dir, frames, kind=options.prior.kind)
+        maps = PriorMaps(
+            options.prior.dir, frames, kind=options.prior.kind, is_metric=options.prior.metric
+        )
         return monocular_depth((), frames, maps, network_kind=wanted, report=report)
     name = prior_of(options)
     assert name is not None

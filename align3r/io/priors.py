@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import OpenEXR
 
-from align3r.errors import InputError
+from align3r.errors import InputError, UsageError
 from align3r.io.images import cannot_read, natural_key
 from align3r.io.per_frame import check_aspect, match_to_frames
 from align3r.io.png import read_depth_png
@@ -42,19 +42,27 @@ class PriorMap:
 class PriorMaps:
     """The user's maps of all frames, read one at a time."""
 
-    is_metric = False
-    """No file says its unit."""
-
-    def __init__(self, folder: str | Path, frames: Frames, *, kind: Kind) -> None:
+    def __init__(
+        self, folder: str | Path, frames: Frames, *, kind: Kind, is_metric: bool = False
+    ) -> None:
         """Find the map of every frame (see `match_to_frames`); reads none.
 
+        No file says its unit: `is_metric` does, for depth.
+
         Raises:
+            UsageError: Disparity is said to be metric.
             InputError: The folder cannot be read, holds no maps or several formats, or they do not
                 match the frames.
         """
         folder = Path(folder)
         self.name = folder.resolve().name
         self.kind = kind
+        self.is_metric = is_metric
+        if is_metric and kind == "disparity":
+            raise UsageError(
+                "maps of disparity cannot be metric: it has an unknown shift",
+                hint="give depth in metres, or leave out --prior.metric",
+            )
         self._frames = frames
         self._paths = match_to_frames(_maps_in(folder), frames, folder=folder, what=f"{kind} maps")
 

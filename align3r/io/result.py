@@ -16,6 +16,7 @@ Files are numbered by position in the result; `frame` tells the number in the so
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -78,6 +79,8 @@ def save_result(
         for extra in extras:
             extra(scene, folder)
         text = json.dumps(_scene_json(scene), indent=2, allow_nan=False)
+        # Lists of numbers on one line each: no string holds a line break that is not escaped.
+        text = re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text)
         (folder / "scene.json").write_text(text + "\n", encoding="utf-8")
     return out
 

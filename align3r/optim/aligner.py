@@ -14,7 +14,7 @@ from align3r.errors import SolveError, UsageError
 from align3r.io.storage import Storage
 from align3r.optim.constraints import anchors, near_origin, rough_poses
 from align3r.optim.depth import full_depth, scale_map_depth
-from align3r.optim.gauge import from_camera_zero, known_kept, moved, start_from
+from align3r.optim.gauge import from_camera_zero, in_metres, known_kept, moved, start_from
 from align3r.optim.journal import Checkpoint
 from align3r.optim.keyframes import keyframes_linked, solve_keyframes
 from align3r.optim.report import align_report
@@ -38,6 +38,7 @@ def align(
     flows: PairFlows | None = None,
     static: np.ndarray | None = None,
     prior: np.ndarray | None = None,
+    metric: np.ndarray | None = None,
     known: KnownCameras | None = None,
     keyframes: np.ndarray | None = None,
     start: Solution | None = None,
@@ -56,6 +57,7 @@ def align(
         static: (N, h, w) bool, True where nothing moves; None: everywhere.
         prior: (N, h, w) positive prior depth; needed for geometry "scale", and what a prior weight
             keeps the depths near.
+        metric: (N, h, w) depth in metres that gives the result its unit, unless poses do.
         known: Intrinsics and poses that are not solved for, or poses that the solve keeps near.
             With poses (two or more places) the result is in their unit and frame.
         keyframes: Frames whose pairs are solved first in the "keyframes" schedule.
@@ -93,6 +95,8 @@ def align(
             estimate, losses = solve_joint(scene, progress, checkpoint)
     if not anchors(scene.fixed, scene.rough).any_pose:
         estimate = from_camera_zero(estimate)
+        if metric is not None:
+            estimate = in_metres(estimate, metric.reshape(n_frames, -1)[:, scene.grid.index])
     depth, confidence = _dense(estimate, scene, lens, predictions, prior, storage=storage)
     whole = moved(estimate, torch.from_numpy(origin))
     solution = Solution(

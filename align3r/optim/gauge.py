@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from align3r.optim.initial import Start
 from align3r.optim.stages import Scene
 from align3r.optim.state import MEAN_PAIR_SCALE, Estimate
 from align3r.types import KnownCameras, Solution
+
+log = logging.getLogger(__name__)
 
 
 def start_from(solution: Solution, scene: Scene, origin: np.ndarray) -> Start:
@@ -49,6 +52,24 @@ def from_camera_zero(estimate: Estimate) -> Estimate:
     pose = back @ estimate.world_from_cam
     pose[0] = torch.eye(4).to(pose)
     return Estimate(pose, estimate.focal, estimate.depth, pair)
+
+
+def in_metres(estimate: Estimate, metric: np.ndarray) -> Estimate:
+    """The same scene in the unit that most frames of a depth in metres (N, P) agree on.
+
+    One factor for the video: the median over frames of each frame's median, so that neither moving
+    things nor frames that the depth network misjudges pull it.
+    """
+    ratio = torch.from_numpy(metric).to(estimate.depth).log() - estimate.depth.log()
+    of_frame = ratio.nanmedian(dim=1).values
+    size = of_frame.nanmedian()
+    off = (of_frame - size).abs().nanmedian().exp() - 1
+    log.info("the frames of the metric depth agree on the unit to %.1f %%", 100 * float(off))
+    unit = size.exp()
+    pose = estimate.world_from_cam.clone()
+    pose[:, :3, 3] *= unit
+    pair = unit * estimate.world_from_pair
+    return Estimate(pose, estimate.focal, unit * estimate.depth, pair)
 
 
 def moved(estimate: Estimate, by: Tensor) -> Estimate:

@@ -26,6 +26,8 @@ CHUNK = 512
 REWEIGHTINGS = 8
 STILL = 2e-3
 """Spread of the cameras, in median depths, below which a path has no scale."""
+RESECTION = (128, 6)
+"""Pixels and Gauss-Newton steps of a resection; its errors average out over the pairs."""
 ENOUGH = 0.1
 """Share of the pixels of a view that the flow must count at."""
 
@@ -54,11 +56,14 @@ def _steps_of_flow(state: State, problem: Problem) -> tuple[Tensor, Tensor]:
     assert data is not None
     use = (~data.backward_flow & (data.keep.mean((1, 2)) > ENOUGH)).nonzero()[:, 0]
     points, stretch = camera_points(state, problem), state.focal.new_tensor([1.0, problem.aspect])
+    pixels, steps_each = RESECTION
+    thin = slice(None, None, max(1, points.shape[2] // pixels))
     steps = []
     for some in use.split(CHUNK):
         source, sink = data.source[some], data.sink[some]
-        slopes = data.target[some].mT * stretch / state.focal[sink, None, None]
-        pose = resect(points[source].mT, slopes, data.keep[some, 0], steps=8)
+        slopes = data.target[some, :, thin].mT * stretch / state.focal[sink, None, None]
+        seen, keep = points[source][..., thin].mT, data.keep[some, 0, thin]
+        pose = resect(seen, slopes, keep, steps=steps_each)
         steps.append((state.rotation[sink] @ pose[:, :3, 3:])[..., 0])
     ends = torch.stack([data.source[use], data.sink[use]], dim=1)
     return ends, torch.cat(steps) if steps else points.new_zeros(0, 3)
@@ -110,7 +115,7 @@ def _scale_of_pairs(state: State, problem: Problem, edges: np.ndarray) -> float:
     unit = weighted_median(depth, weight[:, 0]).exp()
     own = torch.cat(
         [
-            resect(points[some, 1].mT, slopes[some], weight[some, 1], steps=8)
+            resect(points[some, 1].mT, slopes[some], weight[some, 1])
             for some in torch.arange(n_pairs, device=first.device).split(CHUNK)
         ]
     )

@@ -196,6 +196,7 @@ def looks_at_depth(options: Options) -> bool:
     align = options.align
     used = MODELS[options.model].prior is not None or align.geometry == "scale"
     used = used or align.prior_weight > 0
+    used = used or (options.prior.dir is not None and options.prior.metric)
     return used and (options.prior.dir is not None or prior_of(options) is not None)
 
 
@@ -212,9 +213,13 @@ def unread_options(options: Options) -> list[str]:
         unread += _changed("prior", options.prior, PriorOptions())
     elif options.prior.dir is not None and options.prior.weights is not None:
         unread.append("--prior.weights")
-    elif options.prior.dir is None and options.prior.kind != PriorOptions().kind:
-        unread.append("--prior.kind")
+    elif options.prior.dir is None:
+        unread += [f"--prior.{name}" for name in ("kind", "metric") if _set(options.prior, name)]
     return unread
+
+
+def _set(given: PriorOptions, name: str) -> bool:
+    return bool(getattr(given, name) != getattr(PriorOptions(), name))
 
 
 def _changed(
