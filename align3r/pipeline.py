@@ -18,6 +18,7 @@ from align3r.given import Given, read_given
 from align3r.io.cache import StageCache
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.maps import ArrayMaps
+from align3r.io.residuals import residuals_info
 from align3r.io.sources import Source
 from align3r.io.storage import Storage
 from align3r.io.whole import check_output
@@ -128,16 +129,18 @@ def _reconstruct(
                 cache=caches.own,
                 storage=storages.solution,
             )
-    for warning in predictions.warnings:
+    warnings = [*predictions.warnings, *(solution.report.warnings if solution.report else ())]
+    for warning in warnings:
         log.warning("%s", warning)
     info = {
         "source": given.frames.source,
         "align3r": __version__,
         "options": asdict(options),
         "losses": solution.losses,
+        "residuals": residuals_info(solution.report) if solution.report else None,
         "plan": memory.describe(),
         "pairs": len(given.edges),
-        "warnings": list(predictions.warnings),
+        "warnings": warnings,
         "timings": watch.rows,
     }
     scene = _as_reconstruction(solution, given, predictions, info)
@@ -251,7 +254,9 @@ def _as_reconstruction(
     working[:, 1, 1] /= predictions.aspect
     if known.intrinsics is not None:
         working = np.where(np.isnan(known.intrinsics), working, known.intrinsics)
-    scale: ScaleKind = "relative" if known.world_from_cam is None else "known-camera"
+    scale: ScaleKind = "prior-metric" if solution.is_metric else "relative"
+    if known.world_from_cam is not None:
+        scale = "known-camera"
     return Reconstruction(
         world_from_cam=solution.world_from_cam,
         intrinsics=resize_intrinsics(working, frames.size, frames.source_size),

@@ -201,3 +201,5 @@ class Solution:
     pairs were aligned."""
     report: AlignReport | None = None
     """None where no pairs were aligned."""
+    is_metric: bool = False
+    """The unit of length is the metre of a metric depth prior."""

@@ -21,6 +21,7 @@ from align3r.optim.report import align_report
 from align3r.optim.sampling import Grid, check_connected, choose_grid, sample_predictions
 from align3r.optim.stages import Scene, solve_joint
 from align3r.optim.state import Estimate, Fixed
+from align3r.optim.surface import SURFACES, Surface, away_from_edges, spline_depth
 from align3r.optim.threads import torch_threads
 from align3r.types import KnownCameras, PairFlows, PairPredictions, Progress, Solution
 
@@ -82,8 +83,8 @@ def align(
     keys = np.zeros(0, np.int64) if keyframes is None else np.asarray(keyframes)
     with torch_threads(1):
         scene = _scene(predictions, n_frames, lens, options, torch.device(device))
-        picked = _prior_samples(prior, scene)
-        scene = replace(scene, fixed=_fixed(known, scene), flows=flows, static=static, prior=picked)
+        scene = replace(scene, fixed=_fixed(known, scene), flows=flows, static=static)
+        scene = _with_surface(scene, prior)
         scene = replace(scene, rough=rough_poses(known, scene.fixed.focal.device))
         if prior is not None and options.prior_weight > 0:
             scene = replace(scene, near=_at_grid(prior, scene))
@@ -93,7 +94,8 @@ def align(
             estimate, losses = solve_keyframes(scene, keys, progress, checkpoint)
         else:
             estimate, losses = solve_joint(scene, progress, checkpoint)
-    if not anchors(scene.fixed, scene.rough).any_pose:
+    posed = anchors(scene.fixed, scene.rough).any_pose
+    if not posed:
         estimate = from_camera_zero(estimate)
         if metric is not None:
             estimate = in_metres(estimate, metric.reshape(n_frames, -1)[:, scene.grid.index])
@@ -107,6 +109,7 @@ def align(
         confidence=confidence,
         losses=losses,
         world_from_pair=whole.world_from_pair.cpu().numpy(),
+        is_metric=metric is not None and not posed,
     )
     _check_finite(solution)
     with torch_threads(1):
@@ -166,7 +169,7 @@ def _scene(
         grid=grid,
         centred=_centred(grid.pixels(), lens, n_frames, device),
         aspect=lens.aspect,
-        prior=torch.ones_like(blank, dtype=torch.float32),
+        surface=Surface(torch.ones_like(blank, dtype=torch.float32)),
         fixed=Fixed(blank[:, :1, None].expand(-1, 4, 4), blank[:, 0], blank),
         flows=None,
         static=None,
@@ -188,15 +191,23 @@ def _fixed(known: KnownCameras, scene: Scene) -> Fixed:
     return fixed
 
 
-def _prior_samples(prior: np.ndarray | None, scene: Scene) -> Tensor:
-    """(N, P) prior depth where a scale map is solved, ones where a depth map is."""
-    if scene.options.geometry == "depth":
-        return scene.prior
+def _with_surface(scene: Scene, prior: np.ndarray | None) -> Scene:
+    """The scene with the depths that the options allow."""
+    options = scene.options
+    if options.geometry == "depth":
+        return scene
     if prior is None:
         raise UsageError(
             "a scale map needs a prior depth, and there is none", hint="use --align.geometry depth"
         )
-    return _at_grid(prior, scene)
+    surface = SURFACES[options.geometry](_at_grid(prior, scene), scene.grid, options.cells)
+    if surface.basis is None:
+        return replace(scene, surface=surface)
+    smooth = away_from_edges(prior)
+    at_grid = torch.from_numpy(smooth.reshape(len(smooth), -1)[:, scene.grid.index])
+    static = smooth if scene.static is None else scene.static & smooth
+    samples = scene.samples.only(at_grid.to(scene.centred.device))
+    return replace(scene, surface=surface, samples=samples, static=static)
 
 
 def _at_grid(prior: np.ndarray, scene: Scene) -> Tensor:
@@ -208,7 +219,7 @@ def _at_grid(prior: np.ndarray, scene: Scene) -> Tensor:
             hint="use --align.geometry depth, and leave --align.prior-weight at 0",
         )
     picked = prior.reshape(len(prior), -1)[:, scene.grid.index].astype(np.float32)
-    return torch.from_numpy(picked).to(scene.prior.device)
+    return torch.from_numpy(picked).to(scene.centred.device)
 
 
 def _in_groups(options: AlignOptions, scene: Scene, keyframes: np.ndarray) -> bool:
@@ -249,8 +260,12 @@ def _dense(
     n_frames = len(scene.centred)
     centred = _centred(every, lens, n_frames, predictions.points.device)
     depth, confidence = full_depth(predictions, estimate, centred, storage=storage)
-    if scene.options.geometry == "scale" and prior is not None:
-        depth = scale_map_depth(estimate.depth / scene.prior, prior, scene.grid)
+    if scene.surface.basis is not None and prior is not None:
+        field = scene.surface.to(torch.float64).field(estimate.depth).cpu().numpy()
+        for frame, coefficients in enumerate(field):
+            depth[frame] = spline_depth(coefficients, prior[frame], scene.options.cells)
+    elif scene.options.geometry == "scale" and prior is not None:
+        depth = scale_map_depth(estimate.depth / scene.surface.prior, prior, scene.grid)
     elif scene.grid.full:
         depth = estimate.depth.float().cpu().numpy().reshape(depth.shape)
     return depth, confidence
