@@ -20,6 +20,7 @@ from align3r.mono.monocular import monocular_depth
 from align3r.mono.registry import make_depth_network
 from align3r.motion.ego_motion import moving_masks
 from align3r.motion.sam2 import Follow, Sam2, refine_masks
+from align3r.motion.solved import solved_masks
 from align3r.pairwise.predictor import PairJournal
 from align3r.pairwise.registry import (
     MODELS,
@@ -29,7 +30,7 @@ from align3r.pairwise.registry import (
     prior_of,
 )
 from align3r.progress import Report
-from align3r.types import Frames, MonoDepth, PairPredictions
+from align3r.types import Frames, MonoDepth, PairPredictions, Solution
 
 
 def fetch_weights(options: Options) -> None:
@@ -142,14 +143,51 @@ def _with_masks(
         still = np.zeros(images.shape[:3], bool)
         return replace(found, moving=still if given.masks is None else given.masks)
     if found.moving is None and found.flows is not None:
-        moving = moving_masks(found, found.flows, len(images), options.motion.threshold)
-        found = replace(found, moving=moving)
-    if follow is not None and found.moving is not None:
-        moving = refine_masks(
-            images, found.moving, follow, on_frame=lambda k, n: report("following masks", k, n)
+        moving = moving_masks(
+            found, found.flows, len(images), options.motion.threshold, images=images
         )
         found = replace(found, moving=moving)
+    # Masks that are found again once the cameras are solved are followed then.
+    if follow is not None and found.moving is not None and not looks_again(found, given, options):
+        found = replace(found, moving=_followed(found.moving, images, follow, report))
     return found
+
+
+def looks_again(found: PairPredictions, given: Given, options: Options) -> bool:
+    """Whether the moving masks are a first guess of ours, to be found again from the solution."""
+    ours = options.motion.enabled and given.masks is None
+    return ours and found.flows is not None and not MODELS[options.model].finds_flow
+
+
+def see_motion_again(
+    solution: Solution, found: PairPredictions, given: Given, options: Options, report: Report
+) -> np.ndarray:
+    """(N, h, w) moving masks from solved cameras and depth.
+
+    Raises:
+        WeightsError: SAM 2 was asked for and is not to be had.
+    """
+    assert found.flows is not None
+    images, aspect = given.frames.images, found.aspect
+    if given.known.intrinsics is not None:
+        ratio = given.known.intrinsics[:, 0, 0] / given.known.intrinsics[:, 1, 1]
+        aspect = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else aspect
+    report("moving masks", 0, 1)
+    moving = solved_masks(
+        solution, found.flows, options.motion.threshold, aspect=aspect, images=images
+    )
+    report("moving masks", 1, 1)
+    if options.motion.refine != "sam2":
+        return moving
+    follow = Sam2(locate("sam2"), device=resolve_device(options.device))
+    return _followed(moving, images, follow, report)
+
+
+def _followed(moving: np.ndarray, images: np.ndarray, follow: Follow, report: Report) -> np.ndarray:
+    """The masks with the outlines that SAM 2 gives them."""
+    return refine_masks(
+        images, moving, follow, on_frame=lambda k, n: report("following masks", k, n)
+    )
 
 
 def _unstretched(

@@ -17,6 +17,7 @@ _MONO = "mono"
 _PAIRS = "pairs"
 _SOME_PAIRS = "some-pairs."
 _ALIGN = "align"
+_ALIGN_AGAIN = "align-again"
 _FLOW_FIELDS = ("edges", "forward", "backward", "forward_valid", "backward_valid")
 
 
@@ -143,14 +144,16 @@ class SomePairs:
 class AlignCheckpoint:
     """Where the aligner keeps its state from time to time."""
 
-    def __init__(self, cache: StageCache) -> None:
+    def __init__(self, cache: StageCache, *, again: bool = False) -> None:
+        """Keep it in `cache`; a solve that is done again has a state of its own."""
         self._cache = cache
+        self._name = _ALIGN_AGAIN if again else _ALIGN
 
     def load(self) -> dict[str, np.ndarray] | None:
         """The state kept last, or None."""
-        kept = self._cache.get(_ALIGN)
+        kept = self._cache.get(self._name)
         return kept[0] if kept is not None else None
 
     def save(self, arrays: dict[str, np.ndarray]) -> None:
         """Keep this state instead of the one before."""
-        self._cache.put(_ALIGN, arrays, {})
+        self._cache.put(self._name, arrays, {})

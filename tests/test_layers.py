@@ -32,6 +32,7 @@ FLOORS = [
     ["pairwise"],
     ["optim", "stage_cache", "shared_stages", "given"],
     ["prediction", "planning"],
+    ["solving"],
     ["pipeline"],
     ["evaluate"],
     ["cli"],

@@ -25,6 +25,8 @@ _COLOUR_FLOOR = 3.0
 """Least noise of a colour: one step of each of the three channels."""
 _SURE = 3.0
 """Noises from which a flow, or a colour, differs for certain."""
+_LARGEST_PX = 2048.0
+"""Beyond this, float16 has steps of two pixels, and nothing depends on how far it is."""
 _UNSEEN_WEIGHT = 0.3
 """Say of a pixel whose flow is lost although a static scene would be in sight."""
 _LOST = 20.0
@@ -48,9 +50,9 @@ class Evidence:
     """What the pairs of each frame say together."""
 
     error: np.ndarray
-    """(N, h, w) float32 pixels, the weighted median of the votes; nan where nobody has a say."""
+    """(N, h, w) float16 pixels, the weighted median of the votes; nan where nobody has a say."""
     weight: np.ndarray
-    """(N, h, w) float32, sum of the weights."""
+    """(N, h, w) float16, sum of the weights."""
     noise: float
     """Median noise of the votes, pixels; nan without votes."""
 
@@ -127,8 +129,8 @@ def gather(
         n_frames: N.
         shape: (h, w).
     """
-    error = np.full((n_frames, *shape), np.nan, np.float32)
-    weight = np.zeros((n_frames, *shape), np.float32)
+    error = np.full((n_frames, *shape), np.nan, np.float16)
+    weight = np.zeros((n_frames, *shape), np.float16)
 
     def counted(frame: int) -> tuple[np.ndarray, np.ndarray, list[float]] | None:
         votes = votes_of(frame)
@@ -137,7 +139,7 @@ def gather(
     noises: list[float] = []
     for frame, found in enumerate(in_threads(counted, range(n_frames))):
         if found is not None:
-            error[frame], weight[frame] = found[:2]
+            error[frame], weight[frame] = np.minimum(found[0], _LARGEST_PX), found[1]
             noises += found[2]
     return Evidence(error, weight, float(np.median(noises)) if noises else float("nan"))
 

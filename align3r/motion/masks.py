@@ -81,48 +81,54 @@ def motion_masks(
     Returns:
         (N, h, w) bool, True = moving.
     """
-    known = disagreement[np.isfinite(disagreement)]
-    if not len(known):
-        return np.zeros(disagreement.shape, bool)
     if noise is None:
-        noise = 1.4826 * float(np.median(known))
-    score = np.nan_to_num(disagreement / max(noise, NOISE_FLOOR_PX), nan=0.0).astype(np.float32)
-    if to_next is not None and to_previous is not None:
-        score = _median_in_time(score, to_next, to_previous)
-    if images is not None:
-        say = np.isfinite(disagreement).astype(np.float32)
-        if weight is not None:
-            say *= weight / (1 + weight)
-        score = _along_image(score, say, images)
-    return np.stack([_with_hysteresis(frame, threshold) for frame in score])
+        known = disagreement[np.isfinite(disagreement)]
+        noise = 1.4826 * float(np.median(known)) if len(known) else np.nan
+    if np.isnan(noise):
+        return np.zeros(disagreement.shape, bool)
+    unit = max(noise, NOISE_FLOOR_PX)
+
+    def score(k: int) -> np.ndarray:
+        known = disagreement[k].astype(np.float32) / np.float32(unit)
+        return np.asarray(np.nan_to_num(known, nan=0.0))
+
+    def one(k: int) -> np.ndarray:
+        steady = score(k)
+        if to_next is not None and to_previous is not None and 0 < k < len(disagreement) - 1:
+            beside = (score(k - 1), to_previous[k]), (score(k + 1), to_next[k])
+            steady = _median_in_time(steady, *beside)
+        if images is not None:
+            say = np.isfinite(disagreement[k]).astype(np.float32)
+            if weight is not None:
+                say *= weight[k] / (1 + weight[k])
+            steady = _along_image(steady, say, images[k])
+        return _with_hysteresis(steady, threshold)
+
+    masks = np.empty(disagreement.shape, bool)
+    for k, mask in enumerate(in_threads(one, range(len(masks)))):
+        masks[k] = mask
+    return masks
 
 
-def _median_in_time(score: np.ndarray, to_next: Neighbours, to_previous: Neighbours) -> np.ndarray:
+def _median_in_time(score: np.ndarray, *beside: tuple[np.ndarray, np.ndarray | None]) -> np.ndarray:
     """Each pixel takes the median of itself and its matches one frame before and after."""
-    smoothed = score.copy()
-    for k in range(1, len(score) - 1):
-        ahead, behind = to_next[k], to_previous[k]
-        if ahead is None or behind is None:
-            continue
-        after = backward_warp(score[k + 1], ahead.astype(np.float32))
-        before = backward_warp(score[k - 1], behind.astype(np.float32))
-        smoothed[k] = np.median(np.stack([before, score[k], after]), 0)
-    return smoothed
+    warped = []
+    for other, flow in beside:
+        if flow is None:
+            return score
+        warped.append(backward_warp(other, flow.astype(np.float32)))
+    return np.asarray(np.median(np.stack([score, *warped]), 0))
 
 
-def _along_image(score: np.ndarray, say: np.ndarray, images: np.ndarray) -> np.ndarray:
+def _along_image(score: np.ndarray, say: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Scores spread inside the regions of the image; pixels with no say take those around them.
 
     In logarithms: how far beyond the threshold one pixel is must not decide for its region.
     """
-
-    def one(k: int) -> np.ndarray:
-        weight = np.maximum(say[k], _UNKNOWN_WEIGHT)
-        maps = np.stack([weight * np.log1p(np.minimum(score[k], _LARGEST_SCORE)), weight], -1)
-        spread = edge_aware_smooth(images[k], maps, strength=200.0, edge=0.02)
-        return np.asarray(np.expm1(spread[..., 0] / spread[..., 1]))
-
-    return np.stack(list(in_threads(one, range(len(score)))))
+    weight = np.maximum(say, _UNKNOWN_WEIGHT)
+    maps = np.stack([weight * np.log1p(np.minimum(score, _LARGEST_SCORE)), weight], -1)
+    spread = edge_aware_smooth(image, maps, strength=200.0, edge=0.02)
+    return np.asarray(np.expm1(spread[..., 0] / spread[..., 1]))
 
 
 def _with_hysteresis(score: np.ndarray, threshold: float) -> np.ndarray:

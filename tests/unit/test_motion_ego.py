@@ -146,7 +146,7 @@ def test_refining_a_turn_does_not_run_away() -> None:
 def test_without_noise_the_static_scene_agrees_and_the_square_does_not() -> None:
     w = world()
     found = evidence(w.predictions, w.flows).error
-    assert found.shape == (4, *SHAPE) and found.dtype == np.float32
+    assert found.shape == (4, *SHAPE) and found.dtype == np.float16
     known = np.isfinite(found)
     assert known.mean() > 0.9
     assert np.quantile(found[known & ~w.moving], 0.99) < 0.05
