@@ -11,20 +11,14 @@ import numpy as np
 
 from align3r import __version__
 from align3r.config import Options
-from align3r.device import resolve_device
 from align3r.errors import UsageError
 from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
 from align3r.given import Given, read_given
-from align3r.io.cache import StageCache
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.maps import ArrayMaps
 from align3r.io.residuals import residuals_info
 from align3r.io.sources import Source
-from align3r.io.storage import Storage
 from align3r.io.whole import check_output
-from align3r.optim import align
-from align3r.optim.prior import best_pair_prior, single_view
-from align3r.pairing import keyframe_indices
 from align3r.pairing.memory import GB, MemoryPlan, Room, require_room
 from align3r.pairwise.registry import (
     MODELS,
@@ -39,9 +33,10 @@ from align3r.prediction import fetch_weights, see_depth, see_pairs
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
 from align3r.shared_stages import SharedStages, open_caches
-from align3r.stage_cache import AlignCheckpoint, cached_mono, cached_predictions
+from align3r.solving import solve
+from align3r.stage_cache import cached_mono, cached_predictions
 from align3r.stopwatch import Stopwatch
-from align3r.types import KnownCameras, MonoDepth, PairPredictions, Progress, Solution
+from align3r.types import PairPredictions, Progress, Solution
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +115,7 @@ def _reconstruct(
                 ),
             )
         with watch.stage("align"):
-            solution = _align(
+            solution, moving = solve(
                 predictions,
                 given,
                 replace(options, align=replace(options.align, pixels=memory.pixels)),
@@ -143,7 +138,7 @@ def _reconstruct(
         "warnings": warnings,
         "timings": watch.rows,
     }
-    scene = _as_reconstruction(solution, given, predictions, info)
+    scene = _as_reconstruction(solution, given, replace(predictions, moving=moving), info)
     if out is not None:
         _save(scene, out, options, watch, report)
     if caches.own is not None:
@@ -194,53 +189,6 @@ def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
     options = replace(options, model=choose_model(options))
     check_options(options)
     return options
-
-
-def _align(
-    predictions: PairPredictions,
-    given: Given,
-    options: Options,
-    *,
-    mono: MonoDepth | None,
-    report: Report,
-    cache: StageCache | None,
-    storage: Storage,
-) -> Solution:
-    n, known = len(given.frames), given.known
-    if n == 1:
-        return _one_frame(predictions, known)
-    if known.world_from_cam is None:
-        known = replace(known, world_from_cam=predictions.world_from_cam)
-    prior = None
-    if options.align.geometry == "scale":
-        prior = best_pair_prior(predictions, n) if mono is None else mono.depth
-    elif options.align.prior_weight > 0 and mono is not None:
-        prior = mono.depth
-    return align(
-        predictions,
-        n_frames=n,
-        options=options.align,
-        flows=predictions.flows,
-        static=None if predictions.moving is None else ~predictions.moving,
-        prior=prior,
-        known=known,
-        keyframes=keyframe_indices(n, options.pairs.group),
-        progress=report,
-        checkpoint=AlignCheckpoint(cache) if cache is not None else None,
-        storage=storage,
-        device=resolve_device(options.device),
-    )
-
-
-def _one_frame(predictions: PairPredictions, known: KnownCameras) -> Solution:
-    focal, depth = single_view(predictions)
-    pose = np.eye(4)[None]
-    if known.world_from_cam is not None and np.isfinite(known.world_from_cam).all():
-        pose = known.world_from_cam
-    confidence = predictions.confidence[0, 0].float().numpy()
-    return Solution(
-        pose, np.array([focal]), predictions.principal_point, depth[None], confidence[None]
-    )
 
 
 def _as_reconstruction(
