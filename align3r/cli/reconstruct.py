@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from align3r.cli.arguments import SHORT_HELP, Common, parse, spell_out
+from align3r.cli.health import health_lines
 from align3r.cli.terminal import Bars, Lines, start_log, timing_table
 from align3r.config import Options
 from align3r.errors import UsageError
@@ -114,7 +115,9 @@ def result_folder(source: tuple[str, ...], out: str | None, suffix: str) -> Path
 
 
 def print_outcome(info: dict[str, object], out: Path, lines: Lines) -> None:
-    """Warnings that nobody has seen yet, the table of stages, and what there is to open."""
+    """How well it went, warnings that nobody has seen yet, times, and what there is to open."""
+    for line in health_lines(info):
+        print(line)
     warnings = info.get("warnings", [])
     assert isinstance(warnings, list | tuple)
     for warning in warnings:
