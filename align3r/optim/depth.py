@@ -19,6 +19,9 @@ FLOOR_WEIGHT = 1e-3
 # Relative disagreement of the predictions of a pixel that halves its log confidence.
 TOLERANCE = 0.1
 REWEIGHTINGS = 6
+# Observations that are looked at together: few enough for the cache, and a keyframe of a long video
+# has dozens a pixel.
+AT_ONCE = 2**18
 
 
 def depth_along_rays(points: Tensor, rays: Tensor, weight: Tensor) -> Tensor:
@@ -90,23 +93,41 @@ def _fuse(
     points: Tensor, confidence: Tensor, matrix: Tensor, rays: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(P,) depth and confidence of one view from its K predictions, points (K, P, 3)."""
-    points = torch.baddbmm(matrix[:, :, 3:], matrix[:, :, :3], points.mT)
-    weight = confidence.log()
-    behind = (points * rays).sum(1) <= 0
-    heavy = torch.where(behind, 1e-6 * weight + 1e-9, weight + FLOOR_WEIGHT)
-    depth = depth_along_rays(points, rays, heavy)
+    count = max(1, AT_ONCE // len(points))
+    some = [slice(start, start + count) for start in range(0, rays.shape[1], count)]
+
+    def seen(at: slice) -> tuple[Tensor, Tensor, Tensor]:
+        return _in_camera(points[:, at], confidence[:, at], matrix, rays[:, at])
+
+    depth = torch.cat([depth_along_rays(*seen(at)) for at in some])
     depth = depth.clamp(min=1e-3 * float(depth.median().clamp(min=1e-12)))
-    spread = _disagreement(points, rays, depth, heavy)
-    strength = weight.mean(0) / (1 + (spread / TOLERANCE).square())
+    spread = torch.cat([_disagreement(*seen(at), depth[at]) for at in some])
+    strength = _log_confidence(confidence).mean(0) / (1 + (spread / TOLERANCE).square())
     return depth, strength.exp()
+
+
+def _in_camera(
+    points: Tensor, confidence: Tensor, matrix: Tensor, rays: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(K, 3, P) points in the camera, (3, P) their rays, and (K, P) their weights."""
+    points = torch.baddbmm(matrix[:, :, 3:], matrix[:, :, :3], points.mT.float())
+    weight = _log_confidence(confidence)
+    behind = (points * rays).sum(1) <= 0
+    return points, rays, torch.where(behind, 1e-6 * weight + 1e-9, weight + FLOOR_WEIGHT)
+
+
+def _log_confidence(confidence: Tensor) -> Tensor:
+    """(K, P) float32, >= 0."""
+    return confidence.float().clamp(min=1.0).log()
 
 
 def _observations(predictions: PairPredictions, seen: np.ndarray) -> tuple[Tensor, Tensor]:
     """(K, P, 3) points and (K, P) confidence of the predictions about one view."""
     take = torch.from_numpy(seen).to(predictions.points.device)
     edge, side = take // 2, take % 2
-    points = predictions.points[edge, side].flatten(1, 2).float()
-    return points, predictions.confidence[edge, side].flatten(1).float().clamp(min=1.0)
+    return predictions.points[edge, side].flatten(1, 2), predictions.confidence[edge, side].flatten(
+        1
+    )
 
 
 def _cam_from_pair(estimate: Estimate, frame: int, edges: np.ndarray) -> Tensor:
@@ -118,7 +139,7 @@ def _cam_from_pair(estimate: Estimate, frame: int, edges: np.ndarray) -> Tensor:
     return torch.as_tensor(matrix)
 
 
-def _disagreement(points: Tensor, rays: Tensor, depth: Tensor, weight: Tensor) -> Tensor:
+def _disagreement(points: Tensor, rays: Tensor, weight: Tensor, depth: Tensor) -> Tensor:
     """(P,) weighted median of |ln(depth of the prediction / depth)|."""
     along = (points * rays).sum(1) / rays.square().sum(0)
     ratio = (along.clamp(min=1e-9) / depth).log().abs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -67,6 +67,11 @@ class Samples:
     confidence: Tensor
     """(E, 2, P), >= 1."""
 
+    def only(self, keep: Tensor) -> Samples:
+        """The same with no confidence where `keep` (N, P) is False."""
+        kept = keep[torch.from_numpy(self.edges).to(keep.device)]
+        return replace(self, confidence=torch.where(kept, self.confidence, 1.0))
+
 
 def sample_predictions(predictions: PairPredictions, grid: Grid, device: torch.device) -> Samples:
     """Pick the grid's pixels, looking at every prediction on the way.
@@ -75,7 +80,8 @@ def sample_predictions(predictions: PairPredictions, grid: Grid, device: torch.d
         SolveError: A prediction is not finite; names the pair.
     """
     index = torch.from_numpy(grid.index).to(predictions.points.device)
-    points, confidence = [], []
+    shape = (len(predictions.edges), 2, len(index))
+    points, confidence = torch.empty(*shape, 3), torch.empty(shape)
     for edge, (i, j) in enumerate(predictions.edges):
         point, sure = predictions.points[edge], predictions.confidence[edge]
         bad = int((~point.isfinite()).sum() + (~sure.isfinite()).sum())
@@ -84,12 +90,12 @@ def sample_predictions(predictions: PairPredictions, grid: Grid, device: torch.d
                 f"the prediction of pair ({i}, {j}) has {bad} values that are not finite",
                 hint="this is a fault of the pair predictor; try --device cpu",
             )
-        points.append(point.reshape(2, -1, 3)[:, index].float())
-        confidence.append(sure.reshape(2, -1)[:, index].float().clamp(min=1.0))
+        points[edge] = point.reshape(2, -1, 3)[:, index].float()
+        confidence[edge] = sure.reshape(2, -1)[:, index].float().clamp(min=1.0)
     return Samples(
         edges=np.asarray(predictions.edges, np.int64),
-        points=torch.stack(points).to(device),
-        confidence=torch.stack(confidence).to(device),
+        points=points.to(device),
+        confidence=confidence.to(device),
     )
 
 
@@ -163,24 +169,25 @@ def flow_observations(
     sink = np.concatenate([flows.edges[:, 1], flows.edges[:, 0]])
     back = np.arange(2 * n_pairs) >= n_pairs
     order = np.lexsort((back, source))
-    flow, keep = [], []
-    for edge in order % n_pairs + n_pairs * back[order]:
+    shape = (2 * n_pairs, len(grid.index))
+    flow, keep = np.empty((shape[0], 2, shape[1]), np.float32), np.empty(shape, bool)
+    for row, edge in enumerate(order % n_pairs + n_pairs * back[order]):
         pair = edge % n_pairs
         field = flows.backward[pair] if back[edge] else flows.forward[pair]
         valid = flows.backward_valid[pair] if back[edge] else flows.forward_valid[pair]
-        flow.append(field.reshape(-1, 2)[grid.index].astype(np.float32).T)
+        flow[row] = field.reshape(-1, 2)[grid.index].T
         valid = valid.reshape(-1)[grid.index]
         if static is not None:
             valid = valid & static[source[edge]].reshape(-1)[grid.index]
-        keep.append(valid & np.isfinite(flow[-1]).all(0))
+        keep[row] = valid & np.isfinite(flow[row]).all(0)
     device = centred.device
     to = torch.from_numpy(source[order]).to(device)
-    kept = torch.from_numpy(np.stack(keep)).to(device)[:, None]
-    target = torch.from_numpy(np.stack(flow)).to(device) + centred[to]
+    kept = torch.from_numpy(keep).to(device)[:, None]
+    target = torch.from_numpy(flow).to(device).add_(centred[to])
     spans = _spans(source[order], n_frames)
     middles = [start + int((~back[order][start:end]).sum()) for start, end in spans]
     return FlowObservations(
-        target=torch.where(kept, target, torch.zeros_like(target)),
+        target=target.masked_fill_(~kept, 0.0),
         keep=kept.float(),
         source=to,
         sink=torch.from_numpy(sink[order]).to(device),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 from optim_problem import World, make_world
 from scipy.optimize import minimize_scalar
 
+from align3r.io.storage import MappedFiles, Storage
+from align3r.optim import depth as module
 from align3r.optim.depth import depth_along_rays, full_depth, scale_map_depth
 from align3r.optim.sampling import choose_grid
 from align3r.optim.state import Estimate
@@ -60,6 +65,20 @@ def test_exact_predictions_give_exact_depth() -> None:
     np.testing.assert_allclose(depth, world.depth, rtol=1e-4)
     assert depth.dtype == confidence.dtype == np.float32
     assert (confidence > 9).all()
+
+
+def test_a_few_pixels_at_a_time_or_all_at_once_in_memory_or_in_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(4, noise=0.05)
+    estimate, centred = truth(world, pair_scales(world))
+    depth, confidence = full_depth(world.predictions, estimate, centred)
+    monkeypatch.setattr(module, "AT_ONCE", 100)
+    storage = Storage(MappedFiles(tmp_path), frozenset({"solution"}))
+    mapped = full_depth(world.predictions, estimate, centred, storage=storage)
+    assert isinstance(mapped[0], np.memmap) and isinstance(mapped[1], np.memmap)
+    np.testing.assert_allclose(mapped[0], depth, rtol=1e-5)
+    np.testing.assert_allclose(mapped[1], confidence, rtol=1e-4)
 
 
 def test_one_wrong_prediction_moves_no_depth_but_lowers_confidence() -> None:
