@@ -139,8 +139,11 @@ class MotionOptions:
 class AlignOptions:
     """How pair predictions become one scene."""
 
-    geometry: Literal["depth", "scale"] = "depth"
-    """Solve for a depth map per frame, or for a scale map on a prior depth."""
+    geometry: Literal["depth", "scale", "scale-grid"] = "depth"
+    """Solve for a depth map per frame, for a free scale map on a prior depth, or for a smooth one
+    (scale-grid), which keeps the edges and the detail of a good prior."""
+    cells: int = 9
+    """Cells of a scale-grid along the long side of the image."""
     schedule: Literal["auto", "joint", "keyframes"] = "auto"
     """All pairs at once, or keyframes first, then each group against them (auto: long videos)."""
     solver: Literal["adam", "gauss-newton"] = "adam"
@@ -188,6 +191,7 @@ _LEAST = {
     "network.cache_gb": 0,
     "align.steps": 1,
     "align.learning_rate": 0,
+    "align.cells": 1,
     "align.pixels": 0,
     "align.flow_weight": 0,
     "align.smooth_weight": 0,

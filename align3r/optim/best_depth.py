@@ -84,7 +84,8 @@ def fit_depths(
 
     def one(view: int) -> tuple[Tensor, Tensor]:
         ray = ray_of(view, problem, found, pull)
-        depth = torch.where(free[view], descend(ray, state.depth[view], steps), state.depth[view])
+        best = descend(ray, state.depth[view], problem.surface.row(view), steps)
+        depth = torch.where(free[view], best, state.depth[view])
         sums = torch.zeros(5, dtype=torch.float64, device=depth.device)
         sums[0] = ray.distance(depth)
         if ray.sight is not None and problem.flow is not None:

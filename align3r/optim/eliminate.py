@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -95,11 +97,12 @@ def _view_product(
     That is what the observations sum to minus b b^T / a over the pixels of free depth, plus the
     products with the unit over those of fixed depth.
     """
-    state, _, fixed, pull = inputs
+    state, problem, fixed, pull = inputs
     chain, slot = links
     products = chain.new_zeros(len(chain), chain.shape[2], chain.shape[2])
     count = int(slot.max()) + 1
     whole = products.new_zeros((size := NODE * (1 + count) + 2), size)
+    spline = _Spline.over(problem.surface.basis, size)
     for start in range(0, state.depth.shape[1], CHUNK):
         px = slice(start, start + CHUNK)
         summed, across = _observed(view, px, inputs, found)
@@ -111,12 +114,17 @@ def _view_product(
             bent = bent + curve
         unit_depth = torch.where(fixed.depth[view, px].isnan(), 0.0, state.depth[view, px])
         free = (bent > 0) & (unit_depth == 0)
-        drop = torch.where(free, bent, torch.inf).reciprocal()
-        whole -= (rows * drop) @ rows.mT
+        if spline is None:
+            drop = torch.where(free, bent, torch.inf).reciprocal()
+            whole -= (rows * drop) @ rows.mT
+        else:
+            spline.add(px, rows, bent, torch.where(free, state.depth[view, px], 0.0))
         with_unit = (rows @ unit_depth).to(whole)
         whole[-2] += with_unit
         whole[:, -2] += with_unit
         whole[-2, -2] += (bent * unit_depth.square()).sum()
+    if spline is not None:
+        whole -= spline.taken()
     gram = (chain @ products @ chain.mT)[:, :BLOCK, :BLOCK]
     spread = torch.arange(NODE, device=slot.device)
     others = NODE * (1 + slot[:, None]) + spread
@@ -124,6 +132,48 @@ def _view_product(
         [spread.expand_as(others), others, torch.full_like(others[:, :1], size - 1)], dim=1
     )
     return whole.index_put_((place[:, :, None], place[:, None]), gram, accumulate=True)
+
+
+@dataclass(frozen=True)
+class _Spline:
+    """What the coefficients of a view's spline have to do with everything else."""
+
+    basis: Tensor
+    """(P, G)."""
+    with_others: Tensor
+    """(C, G) products of their columns."""
+    square: Tensor
+    """(G, G) products of their own columns."""
+
+    @staticmethod
+    def over(basis: Tensor | None, size: int) -> _Spline | None:
+        """Of a basis and so many other unknowns; None where every pixel is free."""
+        if basis is None:
+            return None
+        blank = basis.new_zeros(size + basis.shape[1], basis.shape[1], dtype=torch.float64)
+        return _Spline(basis, blank[:size], blank[size:])
+
+    def add(self, px: slice, rows: Tensor, bent: Tensor, slope: Tensor) -> None:
+        """Some pixels more.
+
+        Args:
+            px: Which.
+            rows: (C, p) products of all columns with the depth of each pixel.
+            bent: (p,) its product with itself.
+            slope: (p,) of the depth by the field; 0 where the depth is fixed.
+        """
+        columns = self.basis[px] * slope[:, None]
+        self.with_others.add_(rows @ columns)
+        self.square.add_((columns * bent[:, None]).mT @ columns)
+
+    def taken(self) -> Tensor:
+        """(C, C) what eliminating the coefficients takes from the products of the others."""
+        diagonal = self.square.diagonal()
+        ridge = 1e-6 * diagonal.mean() + 1e-30
+        solved: Tensor = torch.linalg.solve(
+            self.square + torch.diag(ridge.expand_as(diagonal)), self.with_others.mT
+        )
+        return self.with_others @ solved
 
 
 def _observed(

@@ -128,8 +128,7 @@ class _Solve:
     def start(self, raw: Raw) -> _Stand:
         """Before the first iteration."""
         fine = {name: value.double() for name, value in raw.items()}
-        prior = self.problem.prior.double()
-        state = decode(fine, self.fixed, geometry=self.recipe.geometry, prior=prior)
+        state = decode(fine, self.fixed, self.problem.surface.to(torch.float64))
         state = replace(state, depth=state.depth.to(self.problem.centred))
         quiet = QUIET * float(state.depth.median())
         early = "flow" in self.recipe.weights
@@ -205,11 +204,11 @@ class _Solve:
         pose = compose(state.rotation, state.translation)
         raw = encode(
             Estimate(pose, state.focal, state.depth.double(), pair),
-            prior=self.problem.prior.double(),
+            self.problem.surface.to(torch.float64),
             shared_focal=self.shared_focal,
             log_unit=float(state.log_unit) if math.isfinite(float(state.log_unit)) else 0.0,
         )
-        return {name: value.to(self.problem.prior) for name, value in raw.items()}
+        return {name: value.to(self.problem.centred) for name, value in raw.items()}
 
     def snapshot(self, at: _Stand) -> Arrays:
         """Everything that the next iteration depends on."""

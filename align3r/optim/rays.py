@@ -10,6 +10,7 @@ from torch import Tensor
 from align3r.optim.depth_prior import Tie
 from align3r.optim.linearise import FLOW_CUT, Matrices, Pull, flow_share, project, view_slices
 from align3r.optim.residuals import Problem
+from align3r.optim.surface import Surface
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,12 @@ def ray_of(view: int, problem: Problem, found: Matrices, pull: Pull) -> Ray:
     )
 
 
-def descend(ray: Ray, start: Tensor, steps: int) -> Tensor:
-    """(P,) depths of a lower loss."""
+def descend(ray: Ray, start: Tensor, surface: Surface, steps: int) -> Tensor:
+    """(P,) depths of a lower loss, of those that the surface of one view has."""
     if steps == 0:
         return start
+    if surface.basis is not None:
+        return _descend_spline(ray, start, surface, steps)
     floor = 1e-3 * start.median()
     best, depth = start, start
     loss, slope, curve = ray.loss(start)
@@ -142,3 +145,31 @@ def descend(ray: Ray, start: Tensor, steps: int) -> Tensor:
 def _step(slope: Tensor, curve: Tensor) -> Tensor:
     """Minus slope over curvature, nothing where there is none."""
     return -slope / torch.where(curve > 0, curve, torch.inf)
+
+
+def _descend_spline(ray: Ray, start: Tensor, surface: Surface, steps: int) -> Tensor:
+    """The same for the coefficients of a spline, all pixels at once."""
+    best, field = start, surface.field(start[None])
+    value, slope, curve = ray.loss(start)
+    loss, step = value.sum(dtype=torch.float64), _spline_step(surface, start, slope, curve)
+    for _ in range(steps):
+        depth = surface.depth(field + step)[0]
+        value, slope, curve = ray.loss(depth)
+        now = value.sum(dtype=torch.float64)
+        if now < loss:
+            field, best, loss = field + step, depth, now
+            step = _spline_step(surface, depth, slope, curve)
+        else:
+            step = 0.5 * step
+    return best
+
+
+def _spline_step(surface: Surface, depth: Tensor, slope: Tensor, curve: Tensor) -> Tensor:
+    """(1, G) Gauss-Newton step of the coefficients."""
+    assert surface.basis is not None
+    columns = surface.basis * depth[:, None]
+    square = ((columns * curve[:, None]).mT @ columns).double()
+    ridge = 1e-6 * square.diagonal().mean() + 1e-30
+    square.diagonal().add_(ridge)
+    step: Tensor = torch.linalg.solve(square, (slope @ columns).double())
+    return -step[None].to(depth)

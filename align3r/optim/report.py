@@ -12,6 +12,7 @@ from align3r.optim.residuals import Problem, cam_from_pair, camera_points, pixel
 from align3r.optim.sampling import Grid, Samples, flow_observations, point_observations
 from align3r.optim.stages import Scene
 from align3r.optim.state import Estimate, State
+from align3r.optim.surface import Surface
 from align3r.types import AlignReport, Residuals
 
 PIXELS = 256
@@ -72,7 +73,7 @@ def _thin(scene: Scene) -> tuple[Grid, Problem]:
         plain = centred * centred.new_tensor([1.0, 1.0 / scene.aspect])[:, None]
         flow = flow_observations(scene.flows, plain, grid, scene.static)
     pairs = point_observations(samples, len(centred))
-    return grid, Problem(centred, scene.aspect, pairs, flow, scene.prior[:, pick])
+    return grid, Problem(centred, scene.aspect, pairs, flow, Surface(scene.surface.prior[:, pick]))
 
 
 def _state(estimate: Estimate, depth: Tensor) -> State:

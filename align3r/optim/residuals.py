@@ -18,6 +18,7 @@ from align3r.optim.fused import (
     pair_sum,
 )
 from align3r.optim.state import State
+from align3r.optim.surface import Surface
 
 WEIGHT_FROM: dict[str, Callable[[Tensor], Tensor]] = {
     "log": torch.log,
@@ -39,8 +40,8 @@ class Problem:
     pairs: PointObservations
     flow: FlowObservations | None
     """None where there is no flow or no use for it."""
-    prior: Tensor
-    """(N, P) prior depth; ones where a depth map is solved."""
+    surface: Surface
+    """Which depths there are."""
     rough: RoughPoses | None = None
     """Poses that are known roughly."""
     near: DepthPrior | None = None

@@ -29,7 +29,6 @@ class Recipe:
 
     steps: int
     rate: float
-    geometry: str
     camera_share: float
     """Learning rate of everything but the depth maps, as a share of `rate`."""
     weights: dict[str, float]
@@ -79,7 +78,7 @@ def adam(
         if step < FLOW_START * recipe.steps:
             weights.pop("flow", None)
         optimiser.zero_grad()
-        state = decode(values, fixed, geometry=recipe.geometry, prior=problem.prior)
+        state = decode(values, fixed, problem.surface)
         total, _ = objective(state, problem, weights)
         total.backward()
         if step % SAVE_EVERY == 0 and log.isEnabledFor(logging.DEBUG):
@@ -109,7 +108,7 @@ def final_losses(
         SolveError: One is not finite.
     """
     with torch.no_grad():
-        state = decode(raw, fixed, geometry=recipe.geometry, prior=problem.prior)
+        state = decode(raw, fixed, problem.surface)
         total, parts = objective(state, problem, recipe.weights)
     losses = {name: float(value) for name, value in parts.items()} | {"total": float(total)}
     if not all(math.isfinite(value) for value in losses.values()):

@@ -24,6 +24,7 @@ from align3r.optim.sampling import (
 )
 from align3r.optim.solve import Recipe, adam
 from align3r.optim.state import Estimate, Fixed, Raw, decode, encode, estimate_of
+from align3r.optim.surface import Surface
 from align3r.types import PairFlows, Progress
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,8 @@ class Scene:
     """(N, 2, P) pixel minus principal point, y in units of the horizontal focal length."""
     aspect: float
     """Horizontal over vertical focal length."""
-    prior: Tensor
-    """(N, P) prior depth; ones where a depth map is solved."""
+    surface: Surface
+    """Which depths there are."""
     fixed: Fixed
     """Float64."""
     flows: PairFlows | None
@@ -73,7 +74,7 @@ class Scene:
             self,
             samples=samples,
             centred=self.centred[take],
-            prior=self.prior[take],
+            surface=self.surface.part(take),
             fixed=fixed,
             flows=_flows_between(self.flows, number),
             static=None if self.static is None else self.static[frames],
@@ -103,10 +104,10 @@ def _flows_between(flows: PairFlows | None, number: np.ndarray) -> PairFlows | N
 def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, dict[str, float]]:
     """Solve one scene whole; the estimate is float64, in the unit of the fixed values."""
     options = scene.options
-    n_frames, pixels = scene.prior.shape
+    n_frames = len(scene.centred)
     fixed = scene.fixed.to(torch.float32)
     shared = options.focal == "shared"
-    shapes = {"log_map": (n_frames, pixels), "pair": (len(scene.samples.edges), 8)}
+    shapes = {"log_map": scene.surface.shape, "pair": (len(scene.samples.edges), 8)}
     resume = journal.resume(solve, shapes)
     problem = _problem(scene)
     start = scene.start or initialise(scene.samples, problem, fixed, shared_focal=shared)
@@ -114,12 +115,15 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
         problem = replace(problem, near=_depth_prior(scene, start))
     if resume is None:
         raw = encode(
-            start.estimate, prior=scene.prior, shared_focal=shared, log_unit=start.log_unit
+            start.estimate,
+            scene.surface.to(start.estimate.depth.dtype),
+            shared_focal=shared,
+            log_unit=start.log_unit,
         )
-        raw = {name: value.to(scene.prior) for name, value in raw.items()}
+        raw = {name: value.to(scene.centred) for name, value in raw.items()}
     else:
         raw = {
-            name[len("value/") :]: torch.from_numpy(value).to(scene.prior.device)
+            name[len("value/") :]: torch.from_numpy(value).to(scene.centred.device)
             for name, value in resume.items()
             if name.startswith("value/")
         }
@@ -150,7 +154,7 @@ def _depth_prior(scene: Scene, start: Start) -> DepthPrior:
     still = scene.static
     if still is not None:
         still = still.reshape(len(still), -1)[:, scene.grid.index]
-    return depth_prior(near.to(scene.prior).log(), still)
+    return depth_prior(near.to(scene.centred).log(), still)
 
 
 def _path_in_depths(estimate: Estimate) -> float:
@@ -162,8 +166,7 @@ def _path_in_depths(estimate: Estimate) -> float:
 def _precise(raw: Raw, scene: Scene) -> Estimate:
     """Decode in float64, so that rotations are rotations to the last digit."""
     fine = {name: value.double() for name, value in raw.items()}
-    geometry, prior = scene.options.geometry, scene.prior.double()
-    state = decode(fine, scene.fixed, geometry=geometry, prior=prior)
+    state = decode(fine, scene.fixed, scene.surface.to(torch.float64))
     return estimate_of(state, fine["log_unit"].exp())
 
 
@@ -183,7 +186,6 @@ def _recipe(scene: Scene) -> Recipe:
         steps=options.steps,
         rate=options.learning_rate,
         camera_share=CAMERA_SHARE,
-        geometry=options.geometry,
         weights=weights,
     )
 
@@ -198,7 +200,7 @@ def _problem(scene: Scene) -> Problem:
         aspect=scene.aspect,
         pairs=point_observations(scene.samples, len(scene.centred)),
         flow=flow,
-        prior=scene.prior,
+        surface=scene.surface,
         rough=scene.rough,
     )
 

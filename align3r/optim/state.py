@@ -9,7 +9,6 @@ that gauge the whole scene shrinks to a point, because every residual does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import roma
@@ -17,17 +16,13 @@ import torch
 from torch import Tensor
 
 from align3r.geometry.rigid import compose, rotation_from_quat_xyzw
+from align3r.optim.surface import Surface
 
 Raw = dict[str, Tensor]
-"""log_map (N, P) · pose (N, 7) · focal (N,) or (1,) · pair (E, 8) · log_unit ()."""
+"""log_map (N, P or G) · pose (N, 7) · focal (N,) or (1,) · pair (E, 8) · log_unit ()."""
 
 MEAN_PAIR_SCALE = 0.5
 FOCAL_SLOWNESS = 20.0
-
-DEPTH_FROM: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "depth": lambda log_map, prior: log_map.exp(),
-    "scale": lambda log_map, prior: log_map.exp() * prior,
-}
 
 
 @dataclass(frozen=True)
@@ -101,13 +96,13 @@ def signed_exp(value: Tensor) -> Tensor:
     return value.sign() * value.abs().expm1()
 
 
-def decode(raw: Raw, fixed: Fixed, *, geometry: str, prior: Tensor) -> State:
+def decode(raw: Raw, fixed: Fixed, surface: Surface) -> State:
     """Raw parameters to cameras, depth and pair similarities; fixed values put in.
 
     `nan_to_num` keeps the gradient of the unit finite where a value is not known.
     """
     unit = raw["log_unit"].exp()
-    depth = DEPTH_FROM[geometry](raw["log_map"], prior)
+    depth = surface.depth(raw["log_map"])
     depth = torch.where(fixed.depth.isnan(), depth, unit * fixed.depth.nan_to_num())
     known = ~fixed.world_from_cam[:, 0, 0].isnan()
     rotation = rotation_from_quat_xyzw(raw["pose"][:, :4])
@@ -129,12 +124,14 @@ def decode(raw: Raw, fixed: Fixed, *, geometry: str, prior: Tensor) -> State:
     )
 
 
-def encode(estimate: Estimate, *, prior: Tensor, shared_focal: bool, log_unit: float = 0.0) -> Raw:
+def encode(
+    estimate: Estimate, surface: Surface, *, shared_focal: bool, log_unit: float = 0.0
+) -> Raw:
     """Raw parameters of an estimate.
 
     Args:
         estimate: In the gauge of the solve (geometric mean of the pair scales 1/2).
-        prior: (N, P) prior depth of a scale map, ones for a depth map.
+        surface: Which depths there are.
         shared_focal: One focal length for all frames.
         log_unit: ln of (unit of the fixed values over unit of the solve).
     """
@@ -144,7 +141,7 @@ def encode(estimate: Estimate, *, prior: Tensor, shared_focal: bool, log_unit: f
     focal = FOCAL_SLOWNESS * estimate.focal.log()
     pose = estimate.world_from_cam
     return {
-        "log_map": (estimate.depth / prior).log(),
+        "log_map": surface.field(estimate.depth),
         "pose": torch.cat(
             [roma.rotmat_to_unitquat(pose[:, :3, :3]), signed_log(pose[:, :3, 3])], dim=1
         ),

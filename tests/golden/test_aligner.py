@@ -33,6 +33,7 @@ from align3r.optim.sampling import (
 )
 from align3r.optim.solve import Recipe, adam, cosine_rate
 from align3r.optim.state import Fixed, Raw, State, decode, encode
+from align3r.optim.surface import Surface
 from align3r.types import PairFlows
 
 FOLDER = Path(__file__).parent / "aligner"
@@ -40,6 +41,7 @@ HEIGHT, WIDTH, FRAMES = 32, 48, 4
 STATES = ("A", "B", "C")
 PAIR = np.load(FOLDER / "pairwise.npz")
 FLOW = np.load(FOLDER / "flow_smooth.npz")
+FLAT = Surface(torch.ones(FRAMES, HEIGHT * WIDTH))
 FREE = Fixed(
     torch.full((FRAMES, 4, 4), torch.nan),
     torch.full((FRAMES,), torch.nan),
@@ -79,7 +81,7 @@ def problem(conf: str = "log") -> Problem:
         aspect=1.0,
         pairs=point_observations(samples_of(PAIR, "in", "in_edges"), FRAMES, conf=conf),
         flow=flow_observations(flows, pixels, grid, ~PAIR["in_dynamic"]),
-        prior=torch.ones(FRAMES, HEIGHT * WIDTH),
+        surface=FLAT,
     )
 
 
@@ -95,7 +97,7 @@ def raw_of(state: str) -> Raw:
 
 
 def decoded(raw: Raw) -> State:
-    return decode(raw, FREE, geometry="depth", prior=torch.ones(FRAMES, HEIGHT * WIDTH))
+    return decode(raw, FREE, FLAT)
 
 
 def assert_near(found: Tensor, golden: np.ndarray, tolerance: float = 1e-4) -> None:
@@ -143,7 +145,7 @@ def test_scale_map_loss() -> None:
     # The reference adds one number a frame to the depth; ours is the ratio alone.
     raw["log_map"] = torch.from_numpy(np.log(PAIR["scale_depth"] / PAIR["in_mono"])).flatten(1)
     prior = torch.from_numpy(PAIR["in_mono"]).flatten(1)
-    state = decode(raw, FREE, geometry="scale", prior=prior)
+    state = decode(raw, FREE, Surface(prior))
     assert_near(state.depth, PAIR["scale_depth"], 1e-6)
     value = float(pair_term(state, problem()).detach())
     assert value == pytest.approx(float(PAIR["scale_pair_loss_l1_log"]), rel=1e-6)
@@ -258,7 +260,7 @@ def test_adam_takes_the_reference_steps(monkeypatch: pytest.MonkeyPatch) -> None
         if int(now["step"]) == 50:
             reached.update(now)
 
-    recipe = Recipe(300, 0.05, "depth", 1.0, {"pair": 1.0})
+    recipe = Recipe(300, 0.05, 1.0, {"pair": 1.0})
     adam(raw_of("A"), problem(), FREE, recipe, resume=arrays, save=keep)
     assert_close(np.array(trace[:49]), PAIR["adam_trace_loss_A_to_C"][1:], rtol=1e-4, atol=0)
     assert_near(torch.from_numpy(reached["value/focal"]), PAIR["C_im_focals_raw"])
@@ -271,9 +273,9 @@ def test_start_of_a_clean_problem() -> None:
     data = np.load(FOLDER / "init_mst.npz")
     samples = samples_of(data, "clean_sym", "clean_sym_edges")
     pixels = centred().expand(FRAMES, -1, -1)
-    bare = Problem(pixels, 1.0, point_observations(samples, FRAMES), None, torch.ones(FRAMES, 1))
+    bare = Problem(pixels, 1.0, point_observations(samples, FRAMES), None, FLAT)
     start = initialise(samples, bare, FREE, shared_focal=False)
-    raw = encode(start.estimate, prior=torch.ones(()), shared_focal=False)
+    raw = encode(start.estimate, FLAT, shared_focal=False)
     found = decoded(raw)
     assert_near(found.focal, data["clean_sym_focals"])
     assert_near(found.depth, data["clean_sym_depth"])

@@ -33,6 +33,7 @@ from align3r.optim.sampling import (
 )
 from align3r.optim.solve import Recipe
 from align3r.optim.state import Fixed, State, encode, estimate_of
+from align3r.optim.surface import Surface
 from align3r.optim.tangents import move
 
 N, ASPECT, QUIET = 3, 1.2, 1e-3
@@ -79,7 +80,7 @@ def case(known: str = "nothing", *, n_pixels: int = 20) -> Case:
         aspect=ASPECT,
         pairs=replace(pairs, points=pairs.points.double(), weight=pairs.weight.double()),
         flow=replace(flow, target=flow.target.double(), keep=flow.keep.double()),
-        prior=torch.ones(N, len(grid.index), dtype=torch.float64),
+        surface=Surface(torch.ones(N, len(grid.index), dtype=torch.float64)),
     )
     rng = torch.Generator().manual_seed(0)
     wavy = problem.centred[:, 0].sin() / 10
@@ -333,8 +334,8 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 def test_values_that_are_not_finite_are_an_error() -> None:
     c = case()
     estimate = estimate_of(c.state, torch.tensor(1.0).double())
-    raw = encode(estimate, prior=c.problem.prior, shared_focal=True)
+    raw = encode(estimate, c.problem.surface, shared_focal=True)
     raw["log_map"] = torch.full_like(raw["log_map"], torch.nan)
-    recipe = Recipe(steps=300, rate=0.05, geometry="depth", camera_share=0.2, weights=WEIGHTS)
+    recipe = Recipe(steps=300, rate=0.05, camera_share=0.2, weights=WEIGHTS)
     with pytest.raises(SolveError, match="not finite"):
         gauss_newton(raw, c.problem, c.fixed, recipe)
