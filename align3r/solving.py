@@ -92,7 +92,7 @@ class _Work:
 
     def _prior(self, predictions: PairPredictions) -> np.ndarray | None:
         """(N, h, w) prior depth, if the options ask for one."""
-        if self.options.align.geometry == "scale":
+        if self.options.align.geometry != "depth":
             n = len(self.given.frames)
             return best_pair_prior(predictions, n) if self.mono is None else self.mono.depth
         if self.options.align.prior_weight > 0 and self.mono is not None:
