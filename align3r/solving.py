@@ -81,6 +81,7 @@ class _Work:
             flows=predictions.flows,
             static=None if predictions.moving is None else ~predictions.moving,
             prior=self._prior(predictions),
+            metric=self.mono.depth if self.mono is not None and self.mono.is_metric else None,
             known=known,
             keyframes=keyframe_indices(n, options.pairs.group),
             start=start,

@@ -53,4 +53,4 @@ def _number(value: float | None) -> float:
 
 
 def _percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.{2 if 0 < share < 0.001 else digits}f} %"

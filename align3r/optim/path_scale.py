@@ -26,7 +26,7 @@ CHUNK = 512
 REWEIGHTINGS = 8
 STILL = 2e-3
 """Spread of the cameras, in median depths, below which a path has no scale."""
-RESECTION = (128, 6)
+RESECTION = (128, 10)
 """Pixels and Gauss-Newton steps of a resection; its errors average out over the pairs."""
 ENOUGH = 0.1
 """Share of the pixels of a view that the flow must count at."""

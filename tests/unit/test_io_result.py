@@ -111,6 +111,15 @@ def test_scene_json_is_strict_json(make_scene: MakeScene, tmp_path: Path) -> Non
     assert about["pair"] == [1, 2]
 
 
+def test_lists_of_numbers_take_one_line_each(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene = make_scene(1)
+    values = {"numbers": [1, 2.5, None], "words": ["[\n 1\n]", "two"], "empty": []}
+    scene.info.update(values=values)
+    text = (save(scene, tmp_path / "out") / "scene.json").read_text()
+    assert '"numbers": [ 1, 2.5, null ]' in text
+    assert json.loads(text)["values"] == values
+
+
 def test_a_result_without_masks_can_be_read(make_scene: MakeScene, tmp_path: Path) -> None:
     out = save(make_scene(2), tmp_path / "out")
     shutil.rmtree(out / "moving")
