@@ -45,13 +45,13 @@ COLUMNS = (
     Column("pair", ("losses", "pair")),
     Column("flow", ("losses", "flow")),
     Column("smooth", ("losses", "smooth")),
+    Column("prior", ("losses", "prior"), about="distance of the depth from a prior's"),
     Column("pose", ("losses", "pose"), about="distance from roughly known cameras"),
-    Column(
-        "gap %",
-        ("depth_gap_percent",),
-        ".2f",
-        "median of what sets the depth apart from the base's",
-    ),
+    Column("points %", ("residuals", "points_percent"), ".2f", "median miss of the pairs' points"),
+    Column("in %", ("residuals", "inliers_percent"), ".0f", "share that misses by less than 5 %"),
+    Column("flow px", ("residuals", "flow_px"), ".2f", "median miss of the flow"),
+    Column("depth/path", ("residuals", "path_scale"), ".3f", "1: path and depth have one scale"),
+    Column("gap %", ("depth_gap_percent",), ".2f", "median difference of depth to the base run"),
     Column("ATE m", ("score", "ate_m"), about="root mean square error of the camera positions"),
     Column("ATE %", ("score", "ate_percent"), ".3g", "the same, of the length of the path"),
     Column("RPE deg", ("score", "rpe_rot_deg"), ".3g", "error of rotation from frame to frame"),
@@ -93,6 +93,7 @@ def make_report(
             "predict_seconds": _shared_seconds(name, scenes, seen),
             **_alignment(scene),
             "losses": scene.info.get("losses", {}),
+            "residuals": _residuals(scene),
             "warnings": scene.info.get("warnings", []),
             "scale_to_base": scale,
             "depth_gap_percent": 100 * gap,
@@ -131,6 +132,25 @@ def _alignment(scene: Reconstruction) -> dict[str, float]:
         if row["stage"] == ALIGN:
             return {"align_seconds": row["seconds"], "align_peak_mb": row["peak_mb"]}
     return {}
+
+
+def _residuals(scene: Reconstruction) -> dict[str, float]:
+    """Those of the whole video; those of frames and pairs are in the scene.json of each run."""
+    found = scene.info.get("residuals")
+    if not found:
+        return {}
+    whole = found["whole"]
+    return {
+        **{f"{name}_percent": _percent(whole[name]) for name in ("points", "inliers")},
+        "flow_px": whole["flow_px"],
+        "flow_inliers_percent": _percent(whole["flow_inliers"]),
+        "path_scale": found["path_scale"],
+    }
+
+
+def _percent(share: float | None) -> float:
+    """What JSON knows as null is nan."""
+    return float("nan") if share is None else 100 * share
 
 
 def describe_runs(report: Mapping[str, Any]) -> list[Row]:

@@ -13,7 +13,7 @@ import numpy as np
 from align3r.config import AlignOptions, GraphName, Options, PriorName, PriorOptions
 from align3r.errors import UsageError
 from align3r.pairing import build_pairs
-from align3r.pairwise.registry import MODELS, check_options, prior_of
+from align3r.pairwise.registry import MODELS, check_options, looks_at_depth, prior_of
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ BASE = "base"
 MOST_FRAMES_COMPLETE = 40
 """A complete graph of more frames is not taken by itself: its pairs grow with their square."""
 _USUAL_GRAPHS = ("keyframes", "complete", "swinstride", "logwin")
-_SCALED = ("scale", "scale-grid")
+_SOME_PRIOR: PriorName = "depthpro"
 
 Count = Callable[[], int]
 """Tells the number of frames; asked only where it matters, because it may have to read them."""
@@ -223,8 +223,8 @@ def _same(one: Options, two: Options, count: Count) -> bool:
 
 
 def _check_prior_is_read(vary: Mapping[str, list[str]], options: Options) -> None:
-    reads = MODELS[options.model].prior is not None or options.align.geometry in _SCALED
-    if "prior" in vary and not reads:
+    with_some = replace(options, prior=PriorOptions(model=_SOME_PRIOR))
+    if "prior" in vary and not (looks_at_depth(options) or looks_at_depth(with_some)):
         raise UsageError(
             f"to vary the prior changes nothing: a run of {options.model} with "
             f"--align.geometry {options.align.geometry} does not look at it",

@@ -69,6 +69,21 @@ def test_what_was_not_measured_has_no_column(report_of: Callable[..., dict[str, 
     assert cells[1] == ["flow-off", "1.0", "3.0", "500", "-", "-", "0.00"]
 
 
+def test_residuals_of_the_whole_video_are_in_the_table(make_scene: MakeScene) -> None:
+    runs = plan_runs(read_vary(["solver"], PLAIN), PLAIN, lambda: 3)
+    whole = {"points": 0.0123, "inliers": 0.957, "flow_px": 0.416, "flow_inliers": None}
+    info = {"residuals": {"whole": whole, "path_scale": 1.0123, "frames": {}, "pairs": {}}}
+    scenes = {run.name: dataclasses.replace(make_scene(3), info=info) for run in runs}
+    seen = {run.name: {"predict pairs": "same"} for run in runs}
+    source = str(Path(__file__).resolve().parents[2] / "examples" / "clip.mp4")
+    report = make_report(runs, scenes, source=source, truth=None, seen=seen)
+    head, cells = in_words(describe_runs(report))
+    shown = dict(zip(head, cells[0], strict=True))
+    assert shown["points %"] == "1.23" and shown["in %"] == "96"
+    assert shown["flow px"] == "0.42" and shown["depth/path"] == "1.012"
+    assert report["runs"]["adam"]["residuals"]["flow_inliers_percent"] is None
+
+
 def test_the_remarks_say_what_these_runs_show(report_of: Callable[..., dict[str, Any]]) -> None:
     losses = [{"total": 1.0}, {"total": 1.002}, {"total": 0.5}]
     said = remarks(report_of("geometry=scale", "flow", losses=losses, seconds=[1.0] * 3))
