@@ -11,10 +11,12 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
+from align3r.errors import SolveError
 from align3r.geometry.rigid import compose
 from align3r.optim.best_depth import fit_depths, pull_of
 from align3r.optim.eliminate import reduced_blocks
@@ -69,7 +71,7 @@ def gauss_newton(
         Final raw parameters, final value of each term and their weighted `total`.
 
     Raises:
-        SolveError: The objective is not finite.
+        SolveError: The objective is not finite, or no prediction has any weight.
     """
     if resume is None or int(resume["step"]) < recipe.steps:
         solve = _Solve(problem, fixed.to(torch.float64), recipe, raw["focal"].shape[0] == 1)
@@ -126,7 +128,17 @@ class _Solve:
     shared_focal: bool
 
     def start(self, raw: Raw) -> _Stand:
-        """Before the first iteration."""
+        """Before the first iteration.
+
+        Raises:
+            SolveError: No prediction has any weight.
+        """
+        if not self._pair_weight.any():
+            raise SolveError(
+                f"all {len(self._pair_weight)} pairs have a confidence of 1 everywhere: "
+                "there is nothing to align",
+                hint="this is a fault of the pair predictor, or the frames show nothing",
+            )
         fine = {name: value.double() for name, value in raw.items()}
         state = decode(fine, self.fixed, self.problem.surface.to(torch.float64))
         state = replace(state, depth=state.depth.to(self.problem.centred))
@@ -140,7 +152,7 @@ class _Solve:
         free = freedom(
             now.state,
             self.fixed,
-            pin=self._heaviest_pair,
+            pair_weight=self._pair_weight,
             shared_focal=self.shared_focal,
             anchored=self.problem.rough is not None,
         )
@@ -190,12 +202,13 @@ class _Solve:
         pull = pull_of(state, tally, self.problem, weights, quiet=pull.quiet)
         return _Visit(state, value, pull)
 
-    @property
-    def _heaviest_pair(self) -> int:
-        """The pair whose predictions have the most weight."""
+    @cached_property
+    def _pair_weight(self) -> np.ndarray:
+        """(E,) weight of all predictions of each pair."""
         data = self.problem.pairs
         total = data.weight.new_zeros(len(data.edge) // 2)
-        return int(total.index_add_(0, data.edge, data.weight.sum(1)).argmax())
+        weight: np.ndarray = total.index_add_(0, data.edge, data.weight.sum(1)).cpu().numpy()
+        return weight
 
     def encoded(self, state: State) -> Raw:
         """Raw parameters of a state."""

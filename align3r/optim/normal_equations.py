@@ -35,7 +35,12 @@ class Freedom:
 
 
 def freedom(
-    state: State, fixed: Fixed, *, pin: int, shared_focal: bool, anchored: bool = False
+    state: State,
+    fixed: Fixed,
+    *,
+    pair_weight: np.ndarray,
+    shared_focal: bool,
+    anchored: bool = False,
 ) -> Freedom:
     """What the step may change.
 
@@ -45,7 +50,9 @@ def freedom(
     Args:
         state: For the places that follow the unit.
         fixed: What is known.
-        pin: A pair that much is known of; its scale belongs to the border.
+        pair_weight: (E,) of all predictions of each pair. The scale of the heaviest belongs to the
+            border. Those without any keep their scale: else it would grow, since nothing holds it,
+            and all others shrink, since their product is kept.
         shared_focal: One focal length for all frames.
         anchored: Some poses are known roughly.
     """
@@ -56,6 +63,8 @@ def freedom(
     still = known if known.any() or anchored else np.arange(n_frames) == 0
     single[:n_frames, :6] = ~still[:, None]
     single[:n_frames, 6] = lens & (not shared_focal)
+    pin = int(pair_weight.argmax())
+    single[n_frames:, 6] = pair_weight > 0
     single[n_frames + pin, 6] = False
     flat = np.append(single.ravel(), False)
     inner = np.where(flat, np.cumsum(flat) - 1, -1)

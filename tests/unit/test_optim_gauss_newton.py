@@ -38,6 +38,7 @@ from align3r.optim.tangents import move
 
 N, ASPECT, QUIET = 3, 1.2, 1e-3
 EDGES = [(0, 1), (1, 2), (2, 0), (0, 1)]  # a mirror, and one pair twice
+PAIR_WEIGHT = np.array([1.0, 0.1, 3.0, 0.5])  # which of them is largest matters, no more
 WEIGHTS = {"pair": 1.0, "flow": 0.01, "smooth": 0.02, "prior": 0.3}
 
 
@@ -179,7 +180,7 @@ def jacobians(c: Case) -> tuple[Tensor, Tensor]:
 
 
 def system(c: Case, *, shared: bool) -> NormalEquations:
-    free = freedom(c.state, c.fixed, pin=2, shared_focal=shared)
+    free = freedom(c.state, c.fixed, pair_weight=PAIR_WEIGHT, shared_focal=shared)
     return normal_equations(reduced_blocks(c.state, c.problem, c.fixed, c.pull), free)
 
 
@@ -292,6 +293,16 @@ def test_what_is_pinned_does_not_move() -> None:
     scales = step[:-1].view(-1, 7)[N:, 6]
     assert float(scales.abs().max()) > 0 and abs(float(scales.sum())) < 1e-12
     assert len(step[:-1].view(-1, 7)[:N, 6].unique()) == 1
+
+
+def test_the_scale_of_a_pair_without_weight_is_kept() -> None:
+    c = case()
+    free = freedom(c.state, c.fixed, pair_weight=np.array([1.0, 0.0, 3.0, 0.5]), shared_focal=True)
+    blocks = reduced_blocks(c.state, c.problem, c.fixed, c.pull)
+    step = normal_equations(blocks, free).step(1e-3)
+    assert step is not None
+    scales = step[:-1].view(-1, 7)[N:, 6]
+    assert float(scales[1]) == 0 and scales[[0, 2, 3]].all() and abs(float(scales.sum())) < 1e-12
 
 
 def test_best_depth_is_the_minimum_of_each_pixel() -> None:
