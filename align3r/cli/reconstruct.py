@@ -65,7 +65,7 @@ def run(words: Sequence[str]) -> int:
     from align3r import pipeline
 
     if args.dry_run:
-        print(pipeline.plan(source, args.options).describe())
+        print(pipeline.plan(source, args.options, out=out).describe())
         return 0
     with Bars(enabled=not args.quiet) as bars:
         scene = pipeline.reconstruct(source, out=out, options=args.options, progress=bars)

@@ -15,7 +15,8 @@ FLOW_BYTES = 2 * 2
 MASK_BYTES = 1
 FRAME_BYTES = 3
 MONO_BYTES = 4 + 3 * 4
-MAPS_BYTES = 4 + 4
+# Depth and confidence, of the first solve and of the one with the masks found again.
+MAPS_BYTES = 2 * (4 + 4)
 # Masks, and a few float32 planes a frame while they are made.
 WORKING_BYTES = MASK_BYTES + 4 * 4
 # A sampled pixel of one view of one pair in the solve: point, weight, two flows, and copies.
