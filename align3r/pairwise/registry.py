@@ -194,7 +194,7 @@ def prior_of(options: Options) -> PriorName | None:
 def looks_at_depth(options: Options) -> bool:
     """Whether anything in a run looks at monocular depth."""
     align = options.align
-    used = MODELS[options.model].prior is not None or align.geometry == "scale"
+    used = MODELS[options.model].prior is not None or align.geometry != "depth"
     used = used or align.prior_weight > 0
     used = used or (options.prior.dir is not None and options.prior.metric)
     return used and (options.prior.dir is not None or prior_of(options) is not None)

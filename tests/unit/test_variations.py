@@ -9,6 +9,7 @@ import pytest
 from align3r.config import AlignOptions, Options, PairOptions, PriorOptions
 from align3r.errors import UsageError
 from align3r.evaluate.variations import Run, plan_runs, read_vary
+from align3r.pairwise.registry import looks_at_depth
 
 PLAIN = Options(model="geometric")
 NETWORK = Options(model="align3r-depthpro")
@@ -63,6 +64,15 @@ def test_what_is_asked_for_in_vain_is_said(caplog: pytest.LogCaptureFixture) -> 
     names = [run.name for run in planned("graph=complete,logwin", n=8)]
     assert names == ["keyframes", "logwin"]
     assert "graph=complete is left out" in caplog.text
+
+
+def test_a_grid_of_scales_needs_a_prior_that_knows_more_than_the_pairs() -> None:
+    assert [run.name for run in planned("geometry")] == ["depth", "scale"]
+    own = replace(PLAIN, prior=PriorOptions(dir="maps"))
+    runs = planned("geometry", options=own)
+    assert [run.name for run in runs] == ["depth", "scale", "scale-grid"]
+    assert [looks_at_depth(run.options) for run in runs] == [False, True, True]
+    assert [run.name for run in planned("geometry=scale-grid")] == ["depth", "scale-grid"]
 
 
 def test_priors_of_a_model_that_can_do_without() -> None:
