@@ -63,6 +63,10 @@ def test_options_that_nothing_reads_are_named() -> None:
     assert unread_options(Options(model="align3r-depthpro", prior=twice)) == ["--prior.weights"]
     kind = PriorOptions(kind="disparity")
     assert unread_options(Options(model="align3r-depthpro", prior=kind)) == ["--prior.kind"]
+    metres = PriorOptions(metric=True)
+    assert unread_options(Options(model="align3r-depthpro", prior=metres)) == ["--prior.metric"]
+    metres = PriorOptions(dir="maps", metric=True)
+    assert unread_options(Options(model="geometric", prior=metres)) == []
     assert unread_options(Options(model="geometric")) == []
 
 
