@@ -34,14 +34,14 @@ def equal(a: Solution, b: Solution) -> bool:
 
 
 @pytest.mark.parametrize("flow", [True, False])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4])
 def test_the_objective_is_never_above_adams(seed: int, flow: bool) -> None:
     world = make_world(6, size=(64, 48), noise=0.04, seed=seed)
     flows = world.flows if flow else None
     newton = solve(world, flows=flows)
     adam = solve(world, replace(NEWTON, solver="adam"), flows=flows)
     assert set(newton.losses) == set(adam.losses)
-    assert newton.losses["total"] < 1.0005 * adam.losses["total"]
+    assert newton.losses["total"] < adam.losses["total"]
     assert depth_error(world, newton.depth) < 1.1 * depth_error(world, adam.depth) + 1e-3
 
 
