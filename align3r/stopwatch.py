@@ -11,6 +11,7 @@ from pathlib import Path
 
 _FORGET = Path("/proc/self/clear_refs")
 _PEAK = "5"
+_STATUS = Path("/proc/self/status")
 
 
 class Stopwatch:
@@ -40,5 +41,11 @@ class Stopwatch:
 
 def peak_mb() -> float:
     """Largest resident memory of this process so far, or since the last stage began, in MB."""
+    # Other than `getrusage`, this knows nothing of the process that started ours.
+    with suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "VmHWM":
+                return int(value.split()[0]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

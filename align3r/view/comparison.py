@@ -73,7 +73,10 @@ def write_comparison(scenes: Mapping[str, Reconstruction], path: Path, *, column
     scales = [relative_depth(base, scene)[0] for scene in others]
     words = [["image"], [names[0]]]
     for name in names[1:]:
-        words += [[name], [f"{name} : {names[0]}", f"blue -{RATIO_SPAN:.0%}", f"red +{RATIO_SPAN:.0%}"]]
+        words += [
+            [name],
+            [f"{name} : {names[0]}", f"blue -{RATIO_SPAN:.0%}", f"red +{RATIO_SPAN:.0%}"],
+        ]
     labels = np.concatenate([_label(lines, size[1]) for lines in words])
     span = depth_range(base)
     strips = [

@@ -68,7 +68,7 @@ def pipeline(make_scene: Callable[..., Reconstruction], monkeypatch: pytest.Monk
 
     fake = types.ModuleType("align3r.pipeline")
     fake.reconstruct = reconstruct  # type: ignore[attr-defined]
-    fake.plan = lambda source, options: Plan("3 frames, 3 pairs, 0.1 GB")  # type: ignore[attr-defined]
+    fake.plan = lambda source, options, **_: Plan("3 frames, 3 pairs, 0.1 GB")  # type: ignore[attr-defined]
     # First of all, because this imports the module, which imports the true pipeline.
     monkeypatch.setattr("align3r.evaluate.comparing.pipeline", fake)
     monkeypatch.setitem(sys.modules, "align3r.pipeline", fake)
