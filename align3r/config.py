@@ -145,9 +145,10 @@ class AlignOptions:
     cells: int = 9
     """Cells of a scale-grid along the long side of the image."""
     schedule: Literal["auto", "joint", "keyframes"] = "auto"
-    """All pairs at once, or keyframes first, then each group against them (auto: long videos)."""
-    solver: Literal["adam", "gauss-newton"] = "adam"
-    """Adam on all unknowns, or Gauss-Newton with depth eliminated: the same objective."""
+    """All pairs at once, or keyframes first, then each group against them (auto: long videos
+    with the solver adam)."""
+    solver: Literal["gauss-newton", "adam"] = "gauss-newton"
+    """Gauss-Newton with depth eliminated, or the paper's Adam on all unknowns: one objective."""
     steps: int = 300
     """Steps of the solver adam; 300 as in the paper's supplement."""
     learning_rate: float = 0.05

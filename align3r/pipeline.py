@@ -99,7 +99,7 @@ def _reconstruct(
     require_room(memory, room)
     caches = open_caches(source, out, options, shared=shared)
     for option in unread_options(options):
-        log.warning("%s has no say: nothing in a run of %s looks at it", option, options.model)
+        log.warning("%s has no say: nothing in this run looks at it", option)
     fetch_weights(options)
     mono = None
     if looks_at_depth(options):

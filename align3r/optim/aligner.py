@@ -28,7 +28,7 @@ from align3r.types import KnownCameras, PairFlows, PairPredictions, Progress, So
 log = logging.getLogger(__name__)
 
 JOINT_FRAMES = 120
-"""`auto`: up to so many frames are solved in one problem."""
+"""`auto`: up to so many frames Adam solves in one problem."""
 
 
 def align(
@@ -229,7 +229,8 @@ def _in_groups(options: AlignOptions, scene: Scene, keyframes: np.ndarray) -> bo
         return False
     if options.schedule == "auto":
         linked = keyframes_linked(scene.samples.edges, n_frames, keyframes)
-        return n_frames > JOINT_FRAMES and linked and not known.any_pose
+        slow = options.solver == "adam" and n_frames > JOINT_FRAMES
+        return slow and linked and not known.any_pose
     if len(keyframes) < 2:
         raise UsageError(
             f"the keyframes schedule needs at least two keyframes and has {len(keyframes)}",

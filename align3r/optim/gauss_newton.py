@@ -1,4 +1,4 @@
-"""The second solver: Gauss-Newton with every depth eliminated (variable projection).
+"""The default solver: Gauss-Newton with every depth eliminated (variable projection).
 
 The norms are re-weighted squares (IRLS), the depth of each pixel leaves the normal equations by a
 Schur complement, and Levenberg's damping guards every step: one is taken only if the objective,

@@ -1,4 +1,4 @@
-"""The default solver: Adam on all unknowns at once, resumable to the bit."""
+"""The solver of the paper: Adam on all unknowns at once, resumable to the bit."""
 
 from __future__ import annotations
 

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import torch
 
-from align3r.config import ModelName, NetworkOptions, Options, PriorName, PriorOptions
+from align3r.config import (
+    AlignOptions,
+    ModelName,
+    NetworkOptions,
+    Options,
+    PriorName,
+    PriorOptions,
+)
 from align3r.device import resolve_device, resolve_precision
 from align3r.errors import UsageError
 from align3r.io.fitting import FitName
@@ -215,7 +222,16 @@ def unread_options(options: Options) -> list[str]:
         unread.append("--prior.weights")
     elif options.prior.dir is None:
         unread += [f"--prior.{name}" for name in ("kind", "metric") if _set(options.prior, name)]
-    return unread
+    return unread + _unread_by_the_aligner(options.align)
+
+
+def _unread_by_the_aligner(align: AlignOptions) -> list[str]:
+    """Numbers of a solver or a geometry that is not used."""
+    names = [] if align.solver == "adam" else ["steps", "learning_rate"]
+    names += [] if align.geometry == "scale-grid" else ["cells"]
+    usual = AlignOptions()
+    changed = [name for name in names if getattr(align, name) != getattr(usual, name)]
+    return [f"--align.{name.replace('_', '-')}" for name in changed]
 
 
 def _set(given: PriorOptions, name: str) -> bool:

@@ -110,7 +110,7 @@ def test_killed_while_aligning(
     monkeypatch.setattr(pipeline, "see_pairs", never)
     monkeypatch.setattr(Bars, "__call__", watch)
     assert main(command(out)) == 0
-    assert ticks[0] == done + 1 and ticks[-1] == STEPS
+    assert ticks[0] > done and ticks[-1] == STEPS
     assert_same(out, undisturbed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -68,6 +70,17 @@ def test_options_that_nothing_reads_are_named() -> None:
     metres = PriorOptions(dir="maps", metric=True)
     assert unread_options(Options(model="geometric", prior=metres)) == []
     assert unread_options(Options(model="geometric")) == []
+
+
+def test_numbers_of_another_solver_or_geometry_are_named() -> None:
+    numbers = AlignOptions(steps=50, learning_rate=0.1, cells=5)
+    assert unread_options(Options(model="geometric", align=numbers)) == [
+        "--align.steps",
+        "--align.learning-rate",
+        "--align.cells",
+    ]
+    read = replace(numbers, solver="adam", geometry="scale-grid")
+    assert unread_options(Options(model="geometric", align=read)) == []
 
 
 def test_what_a_run_needs() -> None:

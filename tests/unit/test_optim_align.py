@@ -129,7 +129,9 @@ def test_a_prediction_that_is_not_finite_is_named(field: str) -> None:
 def test_a_solve_that_leaves_the_numbers_is_an_error() -> None:
     world = make_world(3)
     with pytest.raises(SolveError, match="not finite"):
-        align(world.predictions, n_frames=3, options=replace(QUICK, learning_rate=1e30))
+        align(
+            world.predictions, n_frames=3, options=replace(QUICK, learning_rate=1e30, solver="adam")
+        )
 
 
 def test_scale_map_and_depth_map_are_one_objective_when_every_pixel_takes_part() -> None:
@@ -260,7 +262,8 @@ def test_groups_share_the_scale_and_pose_of_their_keyframes() -> None:
         keyframes=np.array([3, 0]),
         progress=lambda stage, done, total: seen.append((done, total)),
     )
-    assert seen[-1] == (360, 360) and len(seen) == 360
+    done = [step for step, total in seen if total == 360]
+    assert len(done) == len(seen) and done == sorted(done) and done[-1] == 360
     assert depth_error(world, found.depth) < 0.02
     assert path_error(world, found.world_from_cam) < 0.06
     ratio = np.median(found.depth / world.depth, axis=(1, 2))
