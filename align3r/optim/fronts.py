@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
+import torch
+from torch import Tensor
 
 Runs = tuple[tuple[slice, slice], ...]
 """Rows of a front and the rows of a part that are added to them."""
@@ -125,7 +126,7 @@ class Factor:
     """The eliminated system."""
 
     plan: Plan
-    rows: tuple[tuple[np.ndarray, np.ndarray], ...]
+    rows: tuple[tuple[Tensor, Tensor], ...]
     """Of each front the Cholesky factor (K, K), and its solve of the rows (K, M + border)."""
     border: np.ndarray
     """What is left of the border (B, B)."""
@@ -136,10 +137,9 @@ class Factor:
         for front, (factor, rows) in zip(
             reversed(self.plan.fronts), reversed(self.rows), strict=True
         ):
-            right = -rows @ np.concatenate([found[front.rest], border])
-            found[front.own] = scipy.linalg.solve_triangular(
-                factor, right, lower=True, trans="T", check_finite=False
-            )
+            right = rows @ torch.from_numpy(np.concatenate([found[front.rest], border]))
+            own = torch.linalg.solve_triangular(factor.mT, -right[:, None], upper=True)
+            found[front.own] = own[:, 0].numpy()
         return found
 
 
@@ -166,11 +166,13 @@ def factorise(plan: Plan, blocks: Sequence[np.ndarray], diagonal: np.ndarray) ->
                 for to_column, at_column in runs:
                     whole[to, to_column] += block[at, at_column]
         whole[range(k), range(k)] += diagonal[front.own]
-        factor = scipy.linalg.cholesky(whole[:k, :k], lower=True, check_finite=False)
-        across = scipy.linalg.solve_triangular(
-            factor, whole[:k, k:], lower=True, check_finite=False
-        )
-        left[number] = whole[k:, k:] - across.T @ across
+        # By torch, which keeps to the threads that it is told; a second one only waits here.
+        square = torch.from_numpy(whole)
+        factor, fault = torch.linalg.cholesky_ex(square[:k, :k])
+        if int(fault):
+            raise np.linalg.LinAlgError(f"front of {k} unknowns")
+        across = torch.linalg.solve_triangular(factor, square[:k, k:], upper=False)
+        left[number] = torch.addmm(square[k:, k:], across.mT, across, alpha=-1).numpy()
         rows.append((factor, across))
     border = np.zeros((plan.border, plan.border))
     for part in plan.roots:

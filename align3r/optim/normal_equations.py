@@ -137,7 +137,8 @@ def normal_equations(blocks: Blocks, free: Freedom, plan: Plan | None = None) ->
         keep = np.flatnonzero(inner >= 0)
         inner, count = inner[keep], len(keep)
         tail = edges[index]
-        across = product @ tail
+        # Not by numpy, whose threads would only wait for each other here.
+        across = (torch.from_numpy(product) @ torch.from_numpy(tail)).numpy()
         whole = np.empty((count + border + 2, count + border + 2))
         whole[:count, :count] = product[np.ix_(keep, keep)]
         whole[:count, count:] = across[keep]

@@ -37,5 +37,8 @@ def torch_threads(count: int) -> Iterator[int]:
 
 def for_each_frame(work: Callable[[int], Result], n_frames: int) -> list[Result]:
     """Results of `work(frame)` in order, as many frames at a time as torch has threads."""
-    with torch_threads(1) as workers, ThreadPoolExecutor(max_workers=workers) as pool:
-        return list(pool.map(work, range(n_frames)))
+    with torch_threads(1) as workers:
+        if workers == 1:
+            return [work(frame) for frame in range(n_frames)]
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            return list(pool.map(work, range(n_frames)))
