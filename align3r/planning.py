@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from align3r.config import Options
 from align3r.device import free_memory_bytes, machine_memory_bytes
 from align3r.given import Given
 from align3r.io.cache import StageCache, cache_folder
-from align3r.io.storage import Storage, free_disk_bytes, scratch_files
+from align3r.io.storage import Storage, free_disk_bytes, scratch_files, scratch_place
 from align3r.pairing.memory import (
     GB,
     STAGED_ITEMS,
@@ -31,7 +30,7 @@ def room_of(options: Options, out: Path | None) -> Room:
     if options.memory_budget is not None:
         machine = int(options.memory_budget * GB)
         memory = min(memory, machine)
-    folder = Path(tempfile.gettempdir()) if out is None else cache_folder(out)
+    folder = scratch_place() if out is None else cache_folder(out)
     return Room(memory=memory, disk=free_disk_bytes(folder), machine=machine)
 
 

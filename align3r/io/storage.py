@@ -121,12 +121,22 @@ class Storage:
 
 @contextmanager
 def scratch_files() -> Iterator[MappedFiles]:
-    """Files in the system's folder for temporary ones, gone with the block.
+    """Files in the folder for large temporary ones, gone with the block.
 
     Arrays that are still looked at stay readable: their files have no names any more.
     """
-    with tempfile.TemporaryDirectory(prefix="align3r-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="align3r-", dir=scratch_place(), ignore_cleanup_errors=True
+    ) as folder:
         yield MappedFiles(Path(folder))
+
+
+def scratch_place() -> Path:
+    """Where large temporary files belong: TMPDIR, or /var/tmp, for /tmp is often in memory."""
+    large = Path("/var/tmp")
+    if not os.environ.get("TMPDIR") and large.is_dir() and os.access(large, os.W_OK):
+        return large
+    return Path(tempfile.gettempdir())
 
 
 def free_disk_bytes(folder: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from align3r.errors import InputError
 from align3r.io.cache import StageCache
-from align3r.io.storage import MappedFiles, Storage, free_disk_bytes, scratch_files
+from align3r.io.storage import MappedFiles, Storage, free_disk_bytes, scratch_files, scratch_place
 
 
 def test_items_are_where_they_are_to_be(tmp_path: Path) -> None:
@@ -85,6 +86,18 @@ def test_scratch_files_go_with_the_block_and_arrays_stay_readable() -> None:
         assert folder.is_dir()
     assert not folder.exists()
     assert (array == 4).all()
+
+
+def test_large_temporary_files_are_where_the_user_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert scratch_place() == tmp_path
+    with scratch_files() as files:
+        files.empty("a", (5,), np.float64)
+        assert len(list(tmp_path.glob("align3r-*/a.npy"))) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stage_refers_to_mapped_arrays_and_maps_them_again(tmp_path: Path) -> None:
