@@ -22,6 +22,9 @@ from align3r.types import KnownCameras, MonoDepth, PairPredictions, Solution
 
 log = logging.getLogger(__name__)
 
+_WORTH_A_SOLVE = 1e-3
+"""Share of the pixels that changed their side from which the scene is solved again."""
+
 
 def solve(
     predictions: PairPredictions,
@@ -35,8 +38,8 @@ def solve(
 ) -> tuple[Solution, np.ndarray | None]:
     """Cameras and depth of all frames, and (N, h, w) what moves, if that was looked for.
 
-    Masks that are a first guess are found again with the solved cameras, and the scene is solved
-    again with those, from where the first solve ended.
+    Masks that are a first guess are found again with the solved cameras, and if that changes
+    them, the scene is solved again, from where the first solve ended.
 
     Raises:
         SolveError: The pairs do not hold together, or the solution is not finite.
@@ -51,7 +54,7 @@ def solve(
     moving = see_motion_again(first, predictions, given, options, report)
     changed = 1.0 if predictions.moving is None else float((moving != predictions.moving).mean())
     log.info("moving masks: %.2f %% of the pixels changed with solved cameras", 100 * changed)
-    if changed == 0.0 or options.align.flow_weight == 0:
+    if changed < _WORTH_A_SOLVE or options.align.flow_weight == 0:
         return first, moving
     return work.align(replace(predictions, moving=moving), start=first), moving
 
