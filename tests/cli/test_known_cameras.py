@@ -16,7 +16,7 @@ from align3r.reconstruction import Reconstruction
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CLIP, TRUTH = str(EXAMPLES / "clip.mp4"), np.load(EXAMPLES / "clip_truth.npz")
 SMALL = ["--max-frames", "6", "--size", "192", "--model", "geometric", "--device", "cpu"]
-DEGREES, LENGTH = 1.0, 0.1
+DEGREES, LENGTH = 1.0, 0.05
 Captured = pytest.CaptureFixture[str]
 
 
@@ -33,14 +33,15 @@ def rough_trajectory(path: Path) -> np.ndarray:
 
 
 def relative_miss(poses: np.ndarray, frames: np.ndarray) -> float:
-    """RMS error of the positions of later cameras seen from earlier ones."""
-    true = TRUTH["world_from_cam"][frames]
-    miss = [
-        (np.linalg.inv(poses[i]) @ poses[j])[:3, 3] - (np.linalg.inv(true[i]) @ true[j])[:3, 3]
-        for i in range(len(frames))
-        for j in range(i)
-    ]
-    return float(np.sqrt(np.square(miss).sum(1).mean()))
+    """RMS error of the positions of later cameras seen from earlier ones, after one scale."""
+
+    def seen(of: np.ndarray) -> np.ndarray:
+        ends = [(i, j) for j in range(len(of)) for i in range(j)]
+        return np.array([(np.linalg.inv(of[i]) @ of[j])[:3, 3] for i, j in ends])
+
+    have, want = seen(poses), seen(TRUTH["world_from_cam"][frames])
+    have = have * (have * want).sum() / (have * have).sum()
+    return float(np.sqrt(np.square(have - want).sum(1).mean()))
 
 
 def depth_ratio(scene: Reconstruction) -> float:
@@ -62,10 +63,10 @@ def test_rough_poses_give_unit_and_frame_and_are_made_better(tmp_path: Path) -> 
     assert scene.scale == "known-camera" and "pose" in about["losses"]
     frames = scene.frame_index
     before, after = (relative_miss(p, frames) for p in (given[frames], scene.world_from_cam))
-    assert after < 0.8 * before
+    assert after < 0.4 * before
     apart = scene.world_from_cam[:, :3, 3] - given[frames, :3, 3]
     assert 0 < np.linalg.norm(apart, axis=1).max() < 5 * LENGTH
-    assert depth_ratio(scene) == pytest.approx(1, abs=0.15)
+    assert depth_ratio(scene) == pytest.approx(1, abs=0.2)
 
 
 def test_depth_maps_in_metres_give_the_unit(tmp_path: Path, capsys: Captured) -> None:
