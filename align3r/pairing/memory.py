@@ -19,6 +19,8 @@ MONO_BYTES = 4 + 3 * 4
 MAPS_BYTES = 2 * (4 + 4)
 # Masks, and a few float32 planes a frame while they are made.
 WORKING_BYTES = MASK_BYTES + 4 * 4
+# Key points of a frame, while flows are computed: positions in float32, descriptors of 128 bytes.
+FEATURES_BYTES = 2000 * (2 * 4 + 128)
 # A sampled pixel of one view of one pair in the solve: point, weight, two flows, and copies.
 SOLVE_BYTES = 120
 # Python with torch and OpenCV loaded, before the first frame.
@@ -115,7 +117,7 @@ class MemoryPlan:
     @property
     def working(self) -> int:
         """What is needed beside that, and the libraries themselves."""
-        return self._planes * WORKING_BYTES + LIBRARIES_BYTES
+        return self._planes * WORKING_BYTES + self.n_frames * FEATURES_BYTES + LIBRARIES_BYTES
 
     @property
     def total_bytes(self) -> int:

@@ -30,9 +30,8 @@ def homography_flow(homography: np.ndarray, shape: tuple[int, int]) -> np.ndarra
 
 def some_features(count: int) -> Features:
     rng = np.random.default_rng(0)
-    descriptors = rng.random((count, 128)).astype(np.float32)
-    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
-    return Features(rng.uniform(0, 90, (count, 2)).astype(np.float32), descriptors)
+    sift = rng.integers(0, 256, (count, 128), dtype=np.uint8)
+    return Features(rng.uniform(0, 90, (count, 2)).astype(np.float32), sift)
 
 
 def test_a_blank_image_has_no_features_and_no_matches() -> None:
@@ -52,6 +51,15 @@ def test_few_features_are_no_matches(count: int) -> None:
         assert len(index_a) == len(index_b) <= count
 
 
+def test_descriptors_are_the_roots_of_shares() -> None:
+    image = texture(SHAPE)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    _, plain = cv2.SIFT.create(nfeatures=2000, contrastThreshold=0.015).detectAndCompute(grey, None)
+    found = detect(image).descriptors
+    np.testing.assert_allclose(found, np.sqrt(plain / plain.sum(1, keepdims=True)), rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-6)
+
+
 def test_matches_of_a_shift_are_right() -> None:
     scene = texture((160, 240))
     a, b = detect(scene[:, :180]), detect(scene[:, 60:])
@@ -65,7 +73,7 @@ def test_a_match_that_contradicts_its_surroundings_is_dropped() -> None:
     a = some_features(60)
     points = a.points + np.float32([5, 0])
     points[7] += (40, -30)
-    index_a, index_b = match(a, Features(points.astype(np.float32), a.descriptors))
+    index_a, index_b = match(a, Features(points.astype(np.float32), a.sift))
     assert set(range(60)) - {7} == set(index_a.tolist())
     np.testing.assert_array_equal(index_a, index_b)
 

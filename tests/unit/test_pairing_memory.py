@@ -57,7 +57,7 @@ def test_what_does_not_fit_goes_to_files_the_largest_first() -> None:
     tight = plan_memory(plan, room(18))
     assert tight.in_files == {"predictions"}
     assert tight.total_bytes <= 18 * GB and tight.disk_bytes == plan.predictions
-    tighter = plan_memory(plan, room(8))
+    tighter = plan_memory(plan, room(9))
     assert tighter.in_files == {"predictions", "flows"}
     assert "on disk" in tighter.describe() and "flows, predictions" in tighter.describe()
     assert plan_memory(tighter, room(64)).in_files == frozenset(), "what is planned can be anew"

@@ -11,6 +11,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
+from align3r.io.storage import scratch_place
 from align3r.io.whole import disk_errors_in_words
 from align3r.models.pair_network import EnteredFrame
 from align3r.pairwise.network.schedule import Schedule
@@ -88,7 +89,9 @@ class FeatureCache:
 
     def _spill(self, frame: int) -> None:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="align3r-frames-")
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="align3r-frames-", dir=scratch_place()
+            )
         path = Path(self._folder.name) / f"{frame:06d}.pt"
         # Plain tuples, so that nothing but tensors and numbers is read back.
         plain = {role: _values(entered) for role, entered in self._kept.pop(frame).items()}
