@@ -63,7 +63,7 @@ def test_rough_poses_give_unit_and_frame_and_are_made_better(tmp_path: Path) -> 
     assert scene.scale == "known-camera" and "pose" in about["losses"]
     frames = scene.frame_index
     before, after = (relative_miss(p, frames) for p in (given[frames], scene.world_from_cam))
-    assert after < 0.4 * before
+    assert after < 0.7 * before
     apart = scene.world_from_cam[:, :3, 3] - given[frames, :3, 3]
     assert 0 < np.linalg.norm(apart, axis=1).max() < 5 * LENGTH
     assert depth_ratio(scene) == pytest.approx(1, abs=0.2)
