@@ -160,7 +160,7 @@ class AlignOptions:
     flow_weight: float = 0.01
     """Weight of the flow loss (MonST3R); 0 switches it off."""
     smooth_weight: float = 0.01
-    """Weight of the trajectory smoothness; 0 switches it off."""
+    """Weight of the trajectory smoothness, ten times as much without flow; 0 switches it off."""
     prior_weight: float = 0.0
     """Weight of how far depths are from the prior, or from where they start without one; 0: off."""
 

@@ -1,9 +1,13 @@
 """The aligner alone, on generated pair predictions: `python benchmarks/aligner.py`.
 
-The predictions, flow and motion masks come from the generator (`--generator`, see its own text for
-the noise model), so nothing but the aligner is measured. Distances are after one similarity,
-Abs Rel after one scale for the sequence; `jitter` is the standard deviation of the scale of
-single frames, `ratio` the scale of the path over the scale of the depth (1: they agree).
+The predictions and the flow come from the generator (`--generator`, see its own text for the noise
+model), the validity of the flow and the motion masks are our own, unless `--true-masks` says
+otherwise. The seconds are those of one `align`, from half-precision predictions to cameras, dense
+depth and the residual report; with `again`, masks are found again with the solved cameras and the
+scene is solved a second time from there, as `align3r reconstruct` does, and both solves count.
+Distances are after one similarity, Abs Rel after one scale for the sequence; `jitter` is the
+standard deviation of the scale of single frames, `ratio` the scale of the path over the scale of
+the depth (1: they agree); bytes are the peak above the inputs over pairs times pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +29,16 @@ import numpy as np
 import torch
 from generated import load_generator
 from measure import write_json
+from own_masks import mask_iou, own_flows, own_masks
 
 from align3r.config import AlignOptions
 from align3r.optim import align
-from align3r.types import PairFlows, PairPredictions
+from align3r.types import PairFlows, PairPredictions, Solution
 
 COLUMNS = {
     "seconds": ("s", 1, 1),
-    "peak_mb": ("peak MB", 1, 0),
+    "bytes": ("B / pair-pixel", 1, 1),
+    "objective": ("objective", 1, 5),
     "ate_m": ("ATE mm", 1000, 1),
     "rpe_r_deg": ("RPE deg", 1, 3),
     "focal_err_%": ("focal err %", 1, 2),
@@ -41,7 +47,19 @@ COLUMNS = {
     "d125": ("d<1.25", 1, 4),
     "scale_jitter_%": ("jitter %", 1, 2),
     "pose_depth_scale": ("ratio", 1, 3),
+    "mask_iou": ("mask IoU", 1, 3),
 }
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run."""
+
+    name: str
+    frames: int
+    graph: str
+    options: AlignOptions = field(default_factory=AlignOptions)
+    again: bool = False
 
 
 class Resident:
@@ -103,40 +121,78 @@ def inputs_of(problem: Any, edges: list[tuple[int, int]]) -> tuple[PairPredictio
     return predictions, PairFlows(numbers, there, back, everywhere, everywhere)
 
 
-def measure(problem: Any, graph: str, options: AlignOptions) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Inputs:
+    """What one alignment is given."""
+
+    predictions: PairPredictions
+    flows: PairFlows
+    static: np.ndarray
+    keyframes: np.ndarray | None
+
+    @staticmethod
+    def of(problem: Any, graph: str, *, true_masks: bool) -> Inputs:
+        edges, keyframes = graph_of(problem, graph)
+        predictions, flows = inputs_of(problem, edges)
+        if true_masks:
+            return Inputs(predictions, flows, ~problem.dynamic, keyframes)
+        flows = own_flows(flows)
+        return Inputs(predictions, flows, own_masks(predictions, flows, problem.n), keyframes)
+
+
+def measure(problem: Any, case: Case, given: Inputs) -> dict[str, Any]:
     """Align one problem and score it against its truth."""
-    edges, keyframes = graph_of(problem, graph)
-    predictions, flows = inputs_of(problem, edges)
-    resident, start = Resident(), time.perf_counter()
-    with resident.watch():
-        found = align(
-            predictions,
+
+    def solve(**more: Any) -> Solution:
+        return align(
+            given.predictions,
             n_frames=problem.n,
-            options=options,
-            flows=flows,
-            static=~problem.dynamic,
+            options=case.options,
+            flows=given.flows,
             prior=problem.mono,
-            keyframes=keyframes,
+            keyframes=given.keyframes,
+            **more,
         )
+
+    resident, start, static = Resident(), time.perf_counter(), given.static
+    with resident.watch():
+        found = solve(static=static)
+        if case.again:
+            static = own_masks(given.predictions, given.flows, problem.n, solution=found)
+            found = solve(static=static, start=found)
     seconds = time.perf_counter() - start
-    scores = problem.evaluate(found.world_from_cam, found.focal, found.depth)
-    cost = {"pairs": len(edges), "seconds": seconds, "peak_mb": resident.peak_mb}
-    return cost | scores | {"losses": found.losses}
+    pair_pixels = len(given.predictions.edges) * problem.H * problem.W
+    return {
+        "pairs": len(given.predictions.edges),
+        "seconds": seconds,
+        "bytes": 1e6 * resident.peak_mb / pair_pixels,
+        "objective": found.losses["total"],
+        "mask_iou": mask_iou(static, problem.dynamic),
+        **problem.evaluate(found.world_from_cam, found.focal, found.depth),
+        "losses": found.losses,
+    }
 
 
-def cases(pixels: int) -> list[tuple[str, int, str, AlignOptions]]:
-    """Name, frames, graph and options of each run."""
-    plain = AlignOptions(pixels=pixels)
-    newton = replace(plain, solver="gauss-newton")
+def cases(pixels: int) -> list[Case]:
+    """Every run."""
+    usual = AlignOptions(pixels=pixels)
+    adam = replace(usual, solver="adam", schedule="joint")
+    paper = replace(usual, flow_weight=0.01)
+    silent = replace(usual, flow_weight=0.0)
     return [
-        ("10 frames", 10, "complete", plain),
-        ("10 frames, Gauss-Newton", 10, "complete", newton),
-        ("30 frames, groups, joint", 30, "groups", replace(plain, schedule="joint")),
-        ("30 frames, groups, Gauss-Newton", 30, "groups", replace(newton, schedule="joint")),
-        ("30 frames, keyframes first", 30, "groups", replace(plain, schedule="keyframes")),
-        ("30 frames, scale map", 30, "groups", replace(plain, geometry="scale")),
-        ("30 frames, without flow", 30, "groups", replace(plain, flow_weight=0.0)),
-        ("30 frames, swinstride", 30, "swinstride", plain),
+        Case("10 frames", 10, "complete", usual),
+        Case("10 frames, without flow", 10, "complete", silent),
+        Case("10 frames, Adam", 10, "complete", adam),
+        Case("30 frames", 30, "groups", usual),
+        Case("30 frames, masks found again", 30, "groups", usual, again=True),
+        Case("30 frames, Adam", 30, "groups", adam),
+        Case("30 frames, flow weight 0.01", 30, "groups", paper),
+        Case("30 frames, Adam, flow weight 0.01", 30, "groups", replace(adam, flow_weight=0.01)),
+        Case("30 frames, without flow", 30, "groups", silent),
+        Case("30 frames, Adam, without flow", 30, "groups", replace(adam, flow_weight=0.0)),
+        Case("30 frames, scale map", 30, "groups", replace(usual, geometry="scale")),
+        Case("30 frames, scale grid", 30, "groups", replace(usual, geometry="scale-grid")),
+        Case("30 frames, swinstride", 30, "swinstride", usual),
     ]
 
 
@@ -146,29 +202,49 @@ def show(row: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a run: the median of every figure over the seeds."""
+    found = []
+    for name in dict.fromkeys(row["name"] for row in rows):
+        own = [row for row in rows if row["name"] == name]
+        middle = {key: float(np.median([row[key] for row in own])) for key in COLUMNS}
+        found.append({"name": name, "seed": "median", "pairs": own[0]["pairs"], **middle})
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--generator", type=Path, default=Path("../shared/bench/synth_problem.py"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--size", type=int, nargs=2, default=(256, 144), metavar=("W", "H"))
     parser.add_argument("--only", default="", help="runs whose name contains this")
+    parser.add_argument("--true-masks", action="store_true", help="the generator's own")
+    parser.add_argument("--threads", type=int, help="of torch; all cores if not given")
     parser.add_argument("--pixels", type=int, default=AlignOptions().pixels)
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks/aligner.json"))
     args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
     module = load_generator(args.generator)
     heads = ["run", "seed", "pairs", *(head for head, _, _ in COLUMNS.values())]
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
     rows = []
-    wanted = [case for case in cases(args.pixels) if args.only in case[0]]
+    wanted = [case for case in cases(args.pixels) if args.only in case.name]
     for seed in args.seeds:
-        problems: dict[int, Any] = {}
-        for name, frames, graph, options in wanted:
-            if frames not in problems:
-                width, height = args.size
-                problems[frames] = module.SynthProblem(frames, height, width, seed)
-            row = {"name": name, "seed": seed, **measure(problems[frames], graph, options)}
+        width, height = args.size
+        frames = sorted({case.frames for case in wanted})
+        problems = {n: module.SynthProblem(n, height, width, seed) for n in frames}
+        kept: dict[tuple[int, str], Inputs] = {}
+        for case in wanted:
+            problem, key = problems[case.frames], (case.frames, case.graph)
+            if key not in kept:
+                kept = {key: Inputs.of(problem, case.graph, true_masks=args.true_masks)}
+            row = {"name": case.name, "seed": seed, **measure(problem, case, kept[key])}
             rows.append(row)
             show(row)
+    rows += medians(rows)
+    for row in rows[-len(wanted) :]:
+        show(row)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(rows, args.out)
     return 0

@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 # the cameras six degrees off, and 300 steps do not bring the weakly determined directions back.
 CAMERA_SHARE = 0.2
 
+SMOOTH_WITHOUT_FLOW = 10.0
+"""Times the weight of smoothness where no flow is used: pair predictions alone say so little of
+small translations that the path is mostly their noise."""
+
 SOLVERS = {"adam": adam, "gauss-newton": gauss_newton}
 
 
@@ -177,7 +181,8 @@ def _recipe(scene: Scene) -> Recipe:
     if options.smooth_weight > 0:
         # The other terms are means: a sum over frames would outgrow them in a long video and
         # shorten the path.
-        weights["smooth"] = options.smooth_weight / (len(scene.centred) - 1)
+        share = 1.0 if "flow" in weights else SMOOTH_WITHOUT_FLOW
+        weights["smooth"] = share * options.smooth_weight / (len(scene.centred) - 1)
     if scene.rough is not None:
         weights["pose"] = POSE_WEIGHT
     if options.prior_weight > 0:
