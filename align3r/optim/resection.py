@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 
 from align3r.geometry.rigid import compose
+from align3r.optim.threads import for_each_frame
 
 # Residual, in units of the focal length, beyond which a pixel pulls with constant force.
 ROBUST_SLOPE = 2e-3
+# Pairs at a time on a CPU, so that what they make stays in cache; on a GPU all at once.
+AT_ONCE = 8
 
 
 def resect(points: Tensor, slopes: Tensor, weight: Tensor, steps: int = 12) -> Tensor:
@@ -28,6 +31,18 @@ def resect(points: Tensor, slopes: Tensor, weight: Tensor, steps: int = 12) -> T
     Returns:
         (E, 4, 4) camera from the frame of the points.
     """
+    size = max(1, len(points)) if points.is_cuda else AT_ONCE
+    some = [slice(start, start + size) for start in range(0, len(points), size)]
+
+    def one(number: int) -> Tensor:
+        at = some[number]
+        return _resect(points[at], slopes[at], weight[at], steps)
+
+    return torch.cat([points.new_zeros(0, 4, 4), *for_each_frame(one, len(some))])
+
+
+def _resect(points: Tensor, slopes: Tensor, weight: Tensor, steps: int) -> Tensor:
+    """(E, 4, 4) of a few pairs."""
     empty = weight.sum(-1, keepdim=True) <= 0
     weight = torch.where(empty, torch.ones_like(weight), weight)
     weight = weight / weight.sum(-1, keepdim=True)
@@ -36,20 +51,21 @@ def resect(points: Tensor, slopes: Tensor, weight: Tensor, steps: int = 12) -> T
     rotation = _turn_onto_rays(points, slopes, weight)
     translation = points.new_zeros(len(points), 3)
     damping = points.new_full((len(points),), 1e-3)
-    cost, step = _cost_and_step(rotation, translation, (points, slopes, weight), damping)
+    data = (points, slopes, weight)
+    cost, normal, force = _linearised(rotation, translation, data)
     for _ in range(steps):
-        new_rotation = roma.rotvec_to_rotmat(step[:, :3]) @ rotation
-        new_translation = (roma.rotvec_to_rotmat(step[:, :3]) @ translation[..., None]).squeeze(
-            -1
-        ) + step[:, 3:]
-        new_cost, _ = _cost_and_step(
-            new_rotation, new_translation, (points, slopes, weight), damping
-        )
+        step = _damped_step(normal, force, damping)
+        turn = roma.rotvec_to_rotmat(step[:, :3])
+        new_rotation = turn @ rotation
+        new_translation = (turn @ translation[..., None]).squeeze(-1) + step[:, 3:]
+        new_cost, new_normal, new_force = _linearised(new_rotation, new_translation, data)
         better = new_cost < cost
-        rotation = torch.where(better[:, None, None], new_rotation, rotation)
-        translation = torch.where(better[:, None], new_translation, translation)
+        keep = better[:, None]
+        rotation = torch.where(keep[..., None], new_rotation, rotation)
+        translation = torch.where(keep, new_translation, translation)
+        normal = torch.where(keep[..., None], new_normal, normal)
+        force, cost = torch.where(keep, new_force, force), torch.where(better, new_cost, cost)
         damping = torch.where(better, damping / 5, damping * 10).clamp(1e-9, 1e6)
-        cost, step = _cost_and_step(rotation, translation, (points, slopes, weight), damping)
     return compose(rotation, translation * unit)
 
 
@@ -64,10 +80,10 @@ def _turn_onto_rays(points: Tensor, slopes: Tensor, weight: Tensor) -> Tensor:
     return rotation
 
 
-def _cost_and_step(
-    rotation: Tensor, translation: Tensor, data: tuple[Tensor, Tensor, Tensor], damping: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Robust cost (E,) and the damped Gauss-Newton step (E, 6): turn, then move."""
+def _linearised(
+    rotation: Tensor, translation: Tensor, data: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Robust cost (E,), normal matrix (E, 6, 6) and gradient (E, 6): turn, then move."""
     points, slopes, weight = data
     moved = points @ rotation.mT + translation[:, None]
     depth = moved[..., 2]
@@ -84,9 +100,16 @@ def _cost_and_step(
     row_y = torch.stack([-1 - y * y, x * y, x, zero, inverse, -y * inverse], -1)
     rows = torch.stack([row_x, row_y], -2)
     pull = (weight * front / size.clamp(min=ROBUST_SLOPE))[..., None, None]
-    normal = ((rows * pull).flatten(1, 2)).mT @ rows.flatten(1, 2)
-    force = ((rows * pull).flatten(1, 2)).mT @ miss.flatten(1)[..., None]
+    drawn = (rows * pull).flatten(1, 2)
+    normal = drawn.mT @ rows.flatten(1, 2)
+    force = (drawn.mT @ miss.flatten(1)[..., None]).squeeze(-1)
+    return (loss * weight).sum(-1), normal, force
+
+
+def _damped_step(normal: Tensor, force: Tensor, damping: Tensor) -> Tensor:
+    """(E, 6) Levenberg step; what nothing speaks of stays."""
     diagonal = normal.diagonal(dim1=1, dim2=2)
     padded = diagonal + diagonal.amax(1, keepdim=True).clamp(min=1e-12) * 1e-6
     damped = normal + torch.diag_embed(damping[:, None] * padded + 1e-9 * padded.amax(1)[:, None])
-    return (loss * weight).sum(-1), -torch.linalg.solve(damped, force).squeeze(-1)
+    step: Tensor = torch.linalg.solve(damped, force[..., None]).squeeze(-1)
+    return -step
