@@ -67,9 +67,8 @@ def vote(sight: Sight, inverse_depth: np.ndarray) -> Vote | None:
     known = np.isfinite(inverse_depth)
     rho = np.where(known, inverse_depth, np.float32(1.0))
     farthest, nearest = depth_range(rho)
-    start, in_front = sight.expected(farthest)
-    end, also = sight.expected(nearest)
-    known &= in_front & also
+    (start, front), (end, also), middle = sight.expected(farthest, nearest, rho)
+    known &= (front > 0) & (also > 0)
     seen = known & sight.valid
     if seen.sum() < _LEAST_PIXELS:
         return None
@@ -78,11 +77,10 @@ def vote(sight: Sight, inverse_depth: np.ndarray) -> Vote | None:
     found = Vote(error.astype(np.float32), seen.astype(np.float32), noise)
     if sight.images is None:
         return found
-    static = (start, sight.expected(rho)[0], end)
-    judged, like_static = _by_colour(found, sight, static)
+    judged, unlike_static = _by_colour(found, sight, (start, middle[0], end))
     if sight.target_depth is None:
         return judged
-    return _with_lost(judged, like_static, known & ~seen & in_sight(sight, rho))
+    return _with_lost(judged, unlike_static, known & ~seen & in_sight(sight, rho, middle))
 
 
 def _by_colour(
@@ -115,8 +113,9 @@ def _with_lost(found: Vote, unlike_static: np.ndarray, lost: np.ndarray) -> Vote
 
 def _mismatch(source: np.ndarray, target: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """(h, w) float32 sum of the colour differences at the match, mean of a window."""
-    difference = cv2.absdiff(source, backward_warp(target, flow)).sum(-1, dtype=np.float32)
-    return np.asarray(cv2.blur(difference, (_WINDOW, _WINDOW)))
+    difference = cv2.absdiff(source, backward_warp(target, flow)).reshape(-1, source.shape[-1])
+    total = cv2.reduce(difference, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+    return np.asarray(cv2.blur(total.reshape(source.shape[:2]), (_WINDOW, _WINDOW)))
 
 
 def gather(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from align3r.flow.warp import backward_warp, pixel_grid
-from align3r.geometry.cameras import ego_flow, rays
+from align3r.geometry.cameras import rays
 from align3r.motion.resection import Pinhole
 from align3r.types import PairFlows
 
 _DEPTH_TOLERANCE = 0.05
 """Relative depth error that is forgiven: it moves a match along its epipolar line only."""
+_LEAST_DEPTH = 1e-3
+"""In the unit of the source depth; what is nearer to the target camera, or behind it, is not
+seen."""
 _EDGE = 0.01
 """Distance, in long sides of the image, over which a depth edge may be misplaced."""
 
@@ -35,16 +39,31 @@ class Sight:
     target_depth: np.ndarray | None = None
     """(h, w) float32 depth of the target view, in the unit of the translation; nan if unknown."""
 
-    def expected(self, inverse_depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Flow (h, w, 2) of a static scene of that depth; (h, w) bool in front of the target."""
-        return ego_flow(
-            inverse_depth,
-            self.target_from_source,
-            self.source.focal,
-            self.source.centre,
-            target_focal=self.target_focal,
-            aspect=self.source.aspect,
-        )
+    def expected(self, *inverse_depths: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each inverse depth (h, w) what a static scene would show.
+
+        Returns:
+            (h, w, 2) float32 flow, and (h, w) depth in the target view times the inverse depth:
+            positive in front of it.
+        """
+        camera, motion = self.source, self.target_from_source.astype(np.float32)
+        ray = _rays(camera)
+        turned = cv2.split(cv2.transform(ray, motion[:3, :3]))
+        found = []
+        for rho in inverse_depths:
+            x, y, z = (t + rho * m for t, m in zip(turned, motion[:3, 3], strict=True))
+            pull = self.target_focal / np.maximum(z, np.float32(_LEAST_DEPTH))
+            u = x * pull - camera.focal * ray[..., 0]
+            v = (y * pull - camera.focal * ray[..., 1]) / camera.aspect
+            found.append((np.asarray(cv2.merge([u, v])), z))
+        return found
+
+
+@lru_cache(maxsize=4)
+def _rays(camera: Pinhole) -> np.ndarray:
+    ray = rays(camera.shape, camera.focal, camera.centre, aspect=camera.aspect)
+    ray.flags.writeable = False
+    return ray
 
 
 def one_way(flows: PairFlows, row: int, *, backward: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -77,29 +96,35 @@ def depth_range(inverse_depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def off_segment(flow: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """(h, w) distance of the (h, w, 2) flow from the segment: depth moves a match along it."""
-    along, miss = end - start, flow - start
-    share = (miss * along).sum(-1) / np.maximum((along * along).sum(-1), 1e-9)
-    rest = miss - np.clip(share, 0, 1)[..., None] * along
-    return np.asarray(np.hypot(rest[..., 0], rest[..., 1]))
+    along_u, along_v = cv2.split(end - start)
+    miss_u, miss_v = cv2.split(flow - start)
+    square = np.maximum(along_u * along_u + along_v * along_v, np.float32(1e-9))
+    share = np.clip((miss_u * along_u + miss_v * along_v) / square, 0, 1)
+    return np.asarray(np.hypot(miss_u - share * along_u, miss_v - share * along_v))
 
 
-def in_sight(sight: Sight, inverse_depth: np.ndarray) -> np.ndarray:
+def in_sight(
+    sight: Sight, inverse_depth: np.ndarray, expected: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
     """(h, w) bool: the target view sees the static point of the pixel, nothing is before it.
 
     Near a depth edge of the target view the nearer side decides.
+
+    Args:
+        sight: With the depth of the target view.
+        inverse_depth: (h, w) of the source view.
+        expected: What `sight.expected` says about it.
     """
     if sight.target_depth is None:
         raise ValueError("what is in sight depends on the depth of the target view")
-    flow, in_front = sight.expected(inverse_depth)
-    shape = (inverse_depth.shape[0], inverse_depth.shape[1])
+    flow, front = expected
+    shape = sight.source.shape
     place, last = pixel_grid(*shape) + flow, np.subtract(shape[::-1], 1)
     inside = ((place >= 0) & (place <= last)).all(-1)
     known = np.nan_to_num(sight.target_depth, nan=0.0)
     surface = backward_warp(cv2.erode(known, _disc(shape)), flow)
-    camera, motion = sight.source, sight.target_from_source
-    ray = rays(shape, camera.focal, camera.centre, aspect=camera.aspect)
-    depth = ray @ motion[2, :3].astype(np.float32) / inverse_depth + np.float32(motion[2, 3])
-    return np.asarray(inside & in_front & (depth < (1 + _DEPTH_TOLERANCE) * surface))
+    nothing_before = front < (1 + _DEPTH_TOLERANCE) * surface * inverse_depth
+    return np.asarray(inside & (front > _LEAST_DEPTH) & nothing_before)
 
 
 def _disc(shape: tuple[int, ...]) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from motion_world import CAMERA, SHAPE, hill, iou, rigid, world
 
+from align3r.geometry.cameras import ego_flow
 from align3r.motion.evidence import Vote, count, vote
 from align3r.motion.solved import solved_evidence, solved_masks
 from align3r.motion.static_scene import Sight, in_sight
@@ -177,7 +178,8 @@ def test_in_sight_is_what_nothing_stands_before(nearer: float, seen: bool) -> No
     depth = np.full(SHAPE, 3.0, np.float32)
     depth[30:50, 40:60] *= nearer
     given = replace(sight(images=False), target_from_source=pose, target_depth=depth)
-    found = in_sight(given, np.full(SHAPE, 1 / 3, np.float32))
+    third = np.full(SHAPE, 1 / 3, np.float32)
+    found = in_sight(given, third, given.expected(third)[0])
     shift = round(CAMERA.focal * 0.2 / 3)
     assert found[34:46, 44 - shift : 56 - shift].all() == seen
     assert found[:25, : SHAPE[1] - shift - 1].all()
@@ -186,4 +188,16 @@ def test_in_sight_is_what_nothing_stands_before(nearer: float, seen: bool) -> No
 
 def test_in_sight_needs_the_depth_of_the_target() -> None:
     with pytest.raises(ValueError, match="depth of the target view"):
-        in_sight(sight(), hill(0).astype(np.float32))
+        in_sight(sight(), FLAT, sight().expected(FLAT)[0])
+
+
+def test_what_is_expected_is_the_ego_flow() -> None:
+    rho = [(1 / hill(k)).astype(np.float32) for k in range(2)]
+    pose = rigid((0.05, -0.1, 0.02), (0.3, -0.1, -0.4))
+    camera = replace(CAMERA, aspect=1.08)
+    given = replace(sight(), target_from_source=pose, source=camera, target_focal=70.0)
+    words = {"target_focal": 70.0, "aspect": 1.08}
+    for depth, (flow, front) in zip(rho, given.expected(*rho), strict=True):
+        slow, in_front = ego_flow(depth, pose, CAMERA.focal, CAMERA.centre, **words)
+        np.testing.assert_allclose(flow, slow, atol=1e-4)
+        np.testing.assert_array_equal(front > 0, in_front)
