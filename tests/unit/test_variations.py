@@ -101,7 +101,7 @@ def test_priors_of_a_model_that_was_trained_with_one() -> None:
         (("solver=adma",), "did you mean adam"),
         (("flow=maybe",), "there are on, off"),
         (("",), "there are geometry, solver, flow, graph, prior"),
-        (("solver=",), "there are adam, gauss-newton"),
+        (("solver=",), "there are gauss-newton, adam"),
         (("prior=auto",), "there are none, "),
         (("prior=own",), "there are none, "),
         (("solver", "solver"), "use solver=VALUE,VALUE"),
