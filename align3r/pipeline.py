@@ -28,7 +28,7 @@ from align3r.pairwise.registry import (
     missing_weights,
     unread_options,
 )
-from align3r.planning import open_storages, plan_run, room_of
+from align3r.planning import as_planned, open_storages, plan_run, room_of
 from align3r.prediction import fetch_weights, see_depth, see_pairs
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
@@ -105,7 +105,8 @@ def _reconstruct(
     if looks_at_depth(options):
         with watch.stage("monocular depth"):
             mono = cached_mono(caches.mono, lambda: see_depth(given, options, report))
-    seen_as = options if shared is None else shared.pairs_options(options)
+    planned = as_planned(options, memory)
+    seen_as = planned if shared is None else shared.pairs_options(planned)
     with open_storages(memory, caches.pairs, caches.own) as storages:
         with watch.stage("predict pairs"):
             predictions = cached_predictions(
@@ -118,7 +119,7 @@ def _reconstruct(
             solution, moving = solve(
                 predictions,
                 given,
-                replace(options, align=replace(options.align, pixels=memory.pixels)),
+                planned,
                 mono=mono,
                 report=report,
                 cache=caches.own,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from align3r.config import Options
@@ -44,10 +44,10 @@ def plan_run(given: Given, options: Options, room: Room, *, staged: bool) -> Mem
         staged: Whether its stages are kept for another run to go on from.
     """
     frames, network = given.frames, weights_bytes(options)
+    encoded = survey = 0
     if network:
-        encoded = len(frames) * encoded_bytes(frames.size)
-        network += min(int(options.network.cache_gb * GB), encoded)
-    survey = 0
+        every = len(frames) * encoded_bytes(frames.size)
+        encoded = min(int(options.network.cache_gb * GB), every)
     if MODELS[options.model].finds_flow:
         survey = survey_bytes(given.edges, len(frames), frames.size)
     wanted = MemoryPlan(
@@ -56,11 +56,20 @@ def plan_run(given: Given, options: Options, room: Room, *, staged: bool) -> Mem
         size=frames.size,
         most_pixels=options.align.pixels,
         network=network,
+        encoded=encoded,
         survey=survey,
         looks_at_mono=looks_at_depth(options),
         staged=staged,
     )
     return plan_memory(wanted, room)
+
+
+def as_planned(options: Options, plan: MemoryPlan) -> Options:
+    """The options that make a run keep to its plan."""
+    network = options.network
+    if "encoded" in plan.in_files:
+        network = replace(network, cache_gb=0.0)
+    return replace(options, network=network, align=replace(options.align, pixels=plan.pixels))
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,9 @@ LEAST_PIXELS = 300
 """Pixels a view that a solve can do with."""
 SOLVE_SHARE = 0.25
 """Of the memory, at most so much is for the solve, as long as it has `LEAST_PIXELS`."""
-FILE_ITEMS = ("predictions", "flows", "survey", "solution")
+FILE_ITEMS = ("predictions", "flows", "survey", "solution", "encoded")
 """What can be kept in files."""
-NAMED_ITEMS = ("network", "predictions", "flows", "survey", "solve")
+NAMED_ITEMS = ("network", "encoded", "predictions", "flows", "survey", "solve")
 """What is told one by one."""
 STAGED_ITEMS = ("predictions", "flows")
 """What a run with an output keeps in files anyway, for an interrupted one to go on from."""
@@ -69,7 +69,9 @@ class MemoryPlan:
     pixels: int = 0
     """Pixels a view that do take part: fewer where the memory is short."""
     network: int = 0
-    """Weights of a learned model, and the frames it has encoded."""
+    """Weights of a learned model."""
+    encoded: int = 0
+    """Frames it has encoded and keeps for other pairs."""
     survey: int = 0
     """Flows that the predictor looks at besides those of the pairs."""
     looks_at_mono: bool = False
@@ -245,7 +247,8 @@ def _smaller(plan: MemoryPlan, long_side: int) -> MemoryPlan:
     """The same video in smaller images."""
     share = long_side / max(plan.size)
     size = (math.ceil(share * plan.size[0]), math.ceil(share * plan.size[1]))
-    return replace(plan, size=size, survey=math.ceil(share**2 * plan.survey))
+    survey, encoded = math.ceil(share**2 * plan.survey), math.ceil(share**2 * plan.encoded)
+    return replace(plan, size=size, survey=survey, encoded=encoded)
 
 
 def _fewer(plan: MemoryPlan, stride: int) -> MemoryPlan:
@@ -255,4 +258,5 @@ def _fewer(plan: MemoryPlan, stride: int) -> MemoryPlan:
         n_frames=math.ceil(plan.n_frames / stride),
         n_pairs=math.ceil(plan.n_pairs / stride),
         survey=math.ceil(plan.survey / stride),
+        encoded=math.ceil(plan.encoded / stride),
     )

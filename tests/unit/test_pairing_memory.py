@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from align3r.config import PairOptions
+from align3r.config import Options, PairOptions
 from align3r.errors import NoRoomError
 from align3r.pairing import MemoryPlan, Room, build_pairs, plan_memory, require_room
 from align3r.pairing.memory import LEAST_PIXELS
+from align3r.planning import as_planned
 
 GB = 10**9
 SIZE = (512, 288)
@@ -63,6 +64,17 @@ def test_what_does_not_fit_goes_to_files_the_largest_first() -> None:
     assert plan_memory(tighter, room(64)).in_files == frozenset(), "what is planned can be anew"
     for budget in (6, 8, 18, 64):
         require_room(plan_memory(plan, room(budget)), room(budget))
+
+
+def test_encoded_frames_wait_on_the_disk_where_the_memory_is_short() -> None:
+    plan = wanted(100, network=2 * GB, encoded=2 * GB)
+    whole = plan_memory(plan, room(64))
+    tight = plan_memory(plan, room((whole.total_bytes - 1) / GB, machine=64))
+    assert whole.in_files == frozenset() and tight.in_files == {"encoded"}
+    assert tight.total_bytes == whole.total_bytes - 2 * GB
+    options = as_planned(Options(), tight)
+    assert options.network.cache_gb == 0 and options.align.pixels == tight.pixels
+    assert as_planned(Options(), whole).network.cache_gb == 2.0
 
 
 def test_a_run_that_can_be_interrupted_needs_the_disk_even_with_memory_enough() -> None:
