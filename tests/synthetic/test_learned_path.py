@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from align3r import pipeline, prediction
+from align3r import pipeline, prediction, solving
 from align3r.config import InputOptions, Options, OutputOptions
+from align3r.evaluate.metrics import mask_iou
 from align3r.evaluate.score import score
 from align3r.evaluate.sequences import Truth, read_truth
 from align3r.geometry.cameras import image_centre, rays, resize_intrinsics
 from align3r.io.storage import Storage
 from align3r.pairwise.predictor import PairJournal
-from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
+from align3r.types import (
+    Frames,
+    KnownCameras,
+    MonoDepth,
+    PairPredictions,
+    Progress,
+    Solution,
+)
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -91,10 +100,35 @@ def test_the_pipeline_behind_a_network_that_is_right(
         input=InputOptions(size=size, max_frames=12),
         output=OutputOptions(html=False, pictures=False),
     )
+    guesses = first_guesses(monkeypatch)
     scene = pipeline.reconstruct(str(EXAMPLES / "clip.mp4"), options=options)
     found = score(scene, truth)
     np.testing.assert_allclose(scene.intrinsics[:, 1, 1], scene.intrinsics[:, 0, 0], rtol=1e-6)
     assert found["ate_percent"] < 1
     assert abs(found["focal_error_percent"]) < 1
     assert found["abs_rel_static"] < 0.015 and found["abs_rel_moving"] < 0.015
-    assert found["mask_iou"] > 0.4
+    # The last frames are in one pair each, across which DIS loses what moves: there the solved
+    # cameras and the images have to say it.
+    assert found["mask_iou"] > 0.72
+    assert found["mask_iou"] > 0.1 + iou_at_source_size(guesses[0], scene.frame_index, truth)
+
+
+def first_guesses(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """What is taken to move before anything is solved, noted when it is looked at again."""
+    guesses, look = list[np.ndarray](), solving.see_motion_again
+
+    def noted(solution: Solution, found: PairPredictions, *rest: Any) -> np.ndarray:
+        assert found.moving is not None
+        guesses.append(found.moving)
+        return look(solution, found, *rest)
+
+    monkeypatch.setattr(solving, "see_motion_again", noted)
+    return guesses
+
+
+def iou_at_source_size(masks: np.ndarray, numbers: np.ndarray, truth: Truth) -> float:
+    assert truth.moving is not None
+    grown = [
+        cv2.resize(m.astype(np.uint8), truth.size, interpolation=cv2.INTER_NEAREST) for m in masks
+    ]
+    return mask_iou(np.stack([truth.moving(int(k)) for k in numbers]), np.stack(grown) > 0)
