@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from align3r.config import AlignOptions
-from align3r.optim.constraints import POSE_WEIGHT, RoughPoses
+from align3r.optim.constraints import POSE_WEIGHT, RoughPoses, anchors
 from align3r.optim.depth_prior import DepthPrior, depth_prior
 from align3r.optim.gauss_newton import gauss_newton
 from align3r.optim.initial import Start, initialise
@@ -35,7 +35,7 @@ CAMERA_SHARE = 0.2
 
 SMOOTH_WITHOUT_FLOW = 10.0
 """Times the weight of smoothness where no flow is used: pair predictions alone say so little of
-small translations that the path is mostly their noise."""
+small translations that the path is mostly their noise. Known poses say enough."""
 
 SOLVERS = {"adam": adam, "gauss-newton": gauss_newton}
 
@@ -181,7 +181,8 @@ def _recipe(scene: Scene) -> Recipe:
     if options.smooth_weight > 0:
         # The other terms are means: a sum over frames would outgrow them in a long video and
         # shorten the path.
-        share = 1.0 if "flow" in weights else SMOOTH_WITHOUT_FLOW
+        held = "flow" in weights or anchors(scene.fixed, scene.rough).any_pose
+        share = 1.0 if held else SMOOTH_WITHOUT_FLOW
         weights["smooth"] = share * options.smooth_weight / (len(scene.centred) - 1)
     if scene.rough is not None:
         weights["pose"] = POSE_WEIGHT
