@@ -13,19 +13,19 @@ was before, because the system drops pages of mapped files when it needs to.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from generated import images_of, load_generator
-from measure import write_json
+from measure import give_back_heap, write_json
 
 from align3r.config import AlignOptions, PairOptions
 from align3r.flow.pairs import empty_flows
@@ -163,7 +163,7 @@ def timed_parts() -> Iterator[dict[str, float]]:
             space[name] = work
 
 
-@dataclass
+@dataclasses.dataclass
 class Memory:
     """Largest anonymous resident memory while a block runs, above what there was (Linux)."""
 
@@ -171,6 +171,7 @@ class Memory:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
+        give_back_heap()
         start, stop = self._now(), threading.Event()
 
         def look() -> None:
@@ -192,29 +193,60 @@ class Memory:
         return int(fields["RssAnon"].split()[0]) * 1024 / 1e6
 
 
-def measure(problem: Any, edges: np.ndarray, options: AlignOptions) -> dict[str, Any]:
+def first_pairs(
+    predictions: PairPredictions, flows: PairFlows, count: int
+) -> tuple[PairPredictions, PairFlows]:
+    """The first pairs of all, where they are."""
+    few = {
+        field.name: getattr(flows, field.name)[:count] for field in dataclasses.fields(PairFlows)
+    }
+    seen = {name: getattr(predictions, name)[:count] for name in ("edges", "points", "confidence")}
+    return dataclasses.replace(predictions, **seen), PairFlows(**few)
+
+
+def measure(
+    problem: Any,
+    predictions: PairPredictions,
+    flows: PairFlows,
+    options: AlignOptions,
+    *,
+    storage: Storage,
+) -> dict[str, Any]:
     """Align one problem from files and score it."""
-    with scratch_files() as files:
-        storage = Storage(files, MAPPED)
-        predictions, flows = inputs_of(problem, edges, storage)
-        files.flush()
-        memory, start = Memory(), time.perf_counter()
-        with memory.watch(), timed_parts() as seconds:
-            found: Solution = aligner.align(
-                predictions,
-                n_frames=problem.n,
-                options=options,
-                flows=flows,
-                static=~problem.dynamic,
-                storage=storage,
-            )
-        whole = time.perf_counter() - start
-        row: dict[str, Any] = problem.evaluate(found.world_from_cam, found.focal, found.depth)
+    memory, start = Memory(), time.perf_counter()
+    with memory.watch(), timed_parts() as seconds:
+        found: Solution = aligner.align(
+            predictions,
+            n_frames=problem.n,
+            options=options,
+            flows=flows,
+            static=~problem.dynamic,
+            storage=storage,
+        )
+    whole = time.perf_counter() - start
+    row: dict[str, Any] = problem.evaluate(found.world_from_cam, found.focal, found.depth)
     steps = np.linalg.norm(np.diff(problem.poses[:, :3, 3], axis=0), axis=1)
     row["ate_%"] = 100 * row["ate_m"] / float(steps.sum())
     row |= {f"{part}_ms": 1000 * s / problem.n for part, s in seconds.items()}
     cost = {"seconds": whole, "ms_a_frame": 1000 * whole / problem.n, "peak_mb": memory.peak_mb}
     return row | cost | {"losses": found.losses}
+
+
+def measure_both(
+    problem: Any, pairs: PairOptions, options: AlignOptions, *, lap: int
+) -> Iterator[dict[str, Any]]:
+    """Rows without and with loop pairs, if any are found, from one set of predictions."""
+    loops, right = loops_of(problem, pairs, lap=lap)
+    plain = build_pairs(problem.n, pairs)
+    with scratch_files() as files:
+        storage = Storage(files, MAPPED)
+        inputs = inputs_of(problem, np.concatenate([plain, loops]), storage)
+        files.flush()
+        for count in (0, len(loops)) if len(loops) else (0,):
+            some = first_pairs(*inputs, len(plain) + count)
+            about = {"frames": problem.n, "pairs": len(plain) + count, "loops": count}
+            found = measure(problem, *some, options, storage=storage)
+            yield {**about, "loops_right": right, **found}
 
 
 def loops_of(problem: Any, pairs: PairOptions, *, lap: int) -> tuple[np.ndarray, float]:
@@ -253,13 +285,9 @@ def main() -> int:
     for seed in args.seeds:
         for n in args.frames:
             problem = lap_problem(module, args, n, seed)
-            loops, right = loops_of(problem, pairs, lap=args.lap)
-            for chosen in (loops[:0], loops) if len(loops) else (loops,):
-                edges = build_pairs(n, pairs, loops=chosen)
-                about = {"frames": n, "seed": seed, "pairs": len(edges), "loops": len(chosen)}
-                row = {**about, "loops_right": right, **measure(problem, edges, options)}
-                rows.append(row)
-                show(row)
+            for row in measure_both(problem, pairs, options, lap=args.lap):
+                rows.append({"seed": seed, **row})
+                show(rows[-1])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(rows, args.out)
     return 0
