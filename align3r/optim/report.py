@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -142,9 +144,11 @@ def _by_group(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(count,) weighted medians and shares of the weight below `near`; nan where there is none."""
     median, share = np.full(count, np.nan), np.full(count, np.nan)
-    for number in range(count):
-        mine = group == number
-        values, heavy = miss[mine].flatten(), weight[mine].flatten()
+    order = group.argsort(stable=True)
+    miss, weight = miss[order], weight[order]
+    bounds = torch.searchsorted(group[order], torch.arange(count + 1, device=group.device))
+    for number, (start, end) in enumerate(pairwise(bounds.tolist())):
+        values, heavy = miss[start:end].flatten(), weight[start:end].flatten()
         total = float(heavy.sum())
         if total > 0:
             median[number] = float(weighted_median(values, heavy))
