@@ -36,18 +36,26 @@ def path_scale(state: State, problem: Problem, edges: np.ndarray) -> tuple[float
     """The factor on all camera positions that makes them fit the depth, and what it is from.
 
     1 where they agree, 0.5 where the path is twice too long. Without flow the pairs' own relative
-    poses are all there is; they are noisy. nan where the camera stands still.
+    poses are all there is; they are noisy. nan where the camera stands still, as solved or as the
+    flow has it.
     """
-    centred = state.translation - state.translation.mean(0)
-    if float(centred.norm(dim=1).square().mean().sqrt()) < STILL * float(state.depth.median()):
+    still = STILL * float(state.depth.median())
+    if _spread(state.translation) < still:
         return float("nan"), "none"
     if problem.flow is not None:
         ends, steps = _steps_of_flow(state, problem)
         if _linked(ends, len(state.focal)):
             path = _path(ends, steps, len(state.focal))
-            scale, _, _ = similarity_registration(centred.double(), path)
+            if _spread(path) < still:
+                return float("nan"), "none"
+            scale, _, _ = similarity_registration(state.translation.double(), path)
             return float(scale), "flow"
     return _scale_of_pairs(state, problem, edges), "pairs"
+
+
+def _spread(places: Tensor) -> float:
+    """Root mean square distance of positions (N, 3) from their mean."""
+    return float((places - places.mean(0)).norm(dim=1).square().mean().sqrt())
 
 
 def _steps_of_flow(state: State, problem: Problem) -> tuple[Tensor, Tensor]:

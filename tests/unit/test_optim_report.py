@@ -121,6 +121,9 @@ def test_a_camera_that_stands_still_has_no_path_to_measure() -> None:
     world = make_world(N, size=SIZE, step=0.0)
     found = report_of(world, true_estimate(world), flows=world.flows)
     assert np.isnan(found.path_scale) and found.path_scale_from == "none" and not found.warnings
+    shaken = true_estimate(world)
+    shaken.world_from_cam[:, :3, 3] += 0.05 * torch.randn(N, 3, generator=torch.manual_seed(0))
+    assert np.isnan(report_of(world, shaken, flows=world.flows).path_scale)
 
 
 def test_what_moves_has_no_say_in_the_flow() -> None:
