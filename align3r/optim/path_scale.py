@@ -48,7 +48,7 @@ def path_scale(state: State, problem: Problem, edges: np.ndarray) -> tuple[float
             path = _path(ends, steps, len(state.focal))
             if _spread(path) < still:
                 return float("nan"), "none"
-            scale, _, _ = similarity_registration(state.translation.double(), path)
+            scale, _, _ = similarity_registration(state.translation.double().cpu(), path)
             return float(scale), "flow"
     return _scale_of_pairs(state, problem, edges), "pairs"
 

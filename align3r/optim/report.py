@@ -144,9 +144,10 @@ def _by_group(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(count,) weighted medians and shares of the weight below `near`; nan where there is none."""
     median, share = np.full(count, np.nan), np.full(count, np.nan)
+    group, miss, weight = group.cpu(), miss.cpu(), weight.cpu()
     order = group.argsort(stable=True)
     miss, weight = miss[order], weight[order]
-    bounds = torch.searchsorted(group[order], torch.arange(count + 1, device=group.device))
+    bounds = torch.searchsorted(group[order], torch.arange(count + 1))
     for number, (start, end) in enumerate(pairwise(bounds.tolist())):
         values, heavy = miss[start:end].flatten(), weight[start:end].flatten()
         total = float(heavy.sum())
