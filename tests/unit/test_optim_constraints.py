@@ -257,3 +257,47 @@ def test_the_focal_lengths_of_a_zoom_are_found_frame_by_frame(
     found = align(world.predictions, n_frames=4, options=options, flows=world.flows)
     truth = world.focal * 1.06 ** np.arange(4)
     np.testing.assert_allclose(found.focal, truth, rtol=tolerance)
+
+
+def test_rough_poses_of_keyframes_first_and_groups_after() -> None:
+    keyed = [(0, 3), (0, 1), (0, 2), (1, 2), (3, 4), (3, 5), (4, 5), (2, 3)]
+    world = make_world(N, edges=keyed, noise=0.01, step=0.3)
+    poses = shaken(world, length=0.01)
+    known = rough(poses, DEGREES, 0.01)
+    options = replace(NEWTON, schedule="keyframes")
+    found = align(
+        world.predictions,
+        n_frames=N,
+        options=options,
+        flows=world.flows,
+        known=known,
+        keyframes=np.array([0, 3]),
+    )
+    miss = np.linalg.norm(found.world_from_cam[:, :3, 3] - world.world_from_cam[:, :3, 3], axis=1)
+    assert miss.max() < 0.1 and "pose" in found.losses
+    poses[3] = np.nan
+    with pytest.raises(UsageError, match="fewer than two of the 2 keyframes"):
+        align(
+            world.predictions,
+            n_frames=N,
+            options=options,
+            known=rough(poses),
+            keyframes=np.array([0, 3]),
+        )
+
+
+def test_a_second_solve_goes_on_from_the_first_in_the_frame_of_the_poses() -> None:
+    world = make_world(N, noise=0.03, step=0.3)
+    poses = shaken(world)
+    poses[:, :3, 3] += [900.0, -40.0, 7.0]
+    first = solved(world, rough(poses))
+    second = align(
+        world.predictions,
+        n_frames=N,
+        options=NEWTON,
+        flows=world.flows,
+        known=rough(poses),
+        start=first,
+    )
+    assert second.losses["total"] <= first.losses["total"] * (1 + 1e-4)
+    np.testing.assert_allclose(second.world_from_cam, first.world_from_cam, atol=0.02)
