@@ -156,8 +156,9 @@ class _Solve:
             shared_focal=self.shared_focal,
             anchored=self.problem.rough is not None,
         )
-        blocks = reduced_blocks(now.state, self.problem, self.fixed, now.pull)
-        system = normal_equations(blocks, free, at.plan)
+        system = normal_equations(
+            reduced_blocks(now.state, self.problem, self.fixed, now.pull), free, at.plan
+        )
         for _ in range(TRIES):
             step = system.step(damping)
             if step is not None:

@@ -167,6 +167,17 @@ def test_groups_progress_and_the_same_bits_again() -> None:
     assert equal(solve(world, options, keyframes=keys), found)
 
 
+def test_the_number_of_threads_changes_no_bit() -> None:
+    world, before = make_world(6, size=(64, 48), noise=0.02), torch.get_num_threads()
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(solve(world, replace(NEWTON, pixels=1500)))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert equal(*found)
+
+
 class Memory:
     """A checkpoint that can stop the run, as a kill would."""
 
