@@ -130,9 +130,8 @@ def _residuals(kinds: list[tuple[Tensor, Tensor, Tensor]], count: int) -> Residu
             (S, P) and weights (S, P).
         count: Groups.
     """
-    found = [
-        _by_group(*kind, count, near) for kind, near in zip(kinds, (NEAR, NEAR_PX), strict=False)
-    ]
+    nears = (NEAR, NEAR_PX)
+    found = [_by_group(kind, count, near) for kind, near in zip(kinds, nears, strict=False)]
     unknown = np.full(count, np.nan)
     points = found[0]
     flow = found[1] if len(found) > 1 else (unknown, unknown)
@@ -140,11 +139,11 @@ def _residuals(kinds: list[tuple[Tensor, Tensor, Tensor]], count: int) -> Residu
 
 
 def _by_group(
-    group: Tensor, miss: Tensor, weight: Tensor, count: int, near: float
+    kind: tuple[Tensor, Tensor, Tensor], count: int, near: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """(count,) weighted medians and shares of the weight below `near`; nan where there is none."""
     median, share = np.full(count, np.nan), np.full(count, np.nan)
-    group, miss, weight = group.cpu(), miss.cpu(), weight.cpu()
+    group, miss, weight = (values.cpu() for values in kind)
     order = group.argsort(stable=True)
     miss, weight = miss[order], weight[order]
     bounds = torch.searchsorted(group[order], torch.arange(count + 1))
