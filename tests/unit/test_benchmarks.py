@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from motion_world import world
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from measure import mean_row, run_measured, table
+from own_masks import mask_iou, own_flows, own_masks
 
 
 def test_time_memory_and_errors_are_those_of_the_command(tmp_path: Path) -> None:
@@ -47,3 +50,14 @@ def test_mean_leaves_out_what_failed() -> None:
     ]
     mean = mean_row(rows)
     assert mean == {"name": "mean", "seconds": 15.0, "ate_m": pytest.approx(0.02)}
+
+
+def test_masks_and_valid_flow_are_found_and_not_given() -> None:
+    w = world()
+    assert mask_iou(own_masks(w.predictions, w.flows, 4), w.moving) > 0.9
+    assert mask_iou(own_masks(w.predictions, w.flows, 4, solution=w.solution), w.moving) > 0.9
+    found = own_flows(w.flows)
+    assert not found.forward_valid[~w.flows.forward_valid].any(), "what leaves the image"
+    # Whatever the square is about to hide does not come back to where it was.
+    assert 0.3 < found.forward_valid.mean() < w.flows.forward_valid.mean()
+    assert w.flows.forward_valid.dtype == found.backward_valid.dtype == np.bool_

@@ -164,3 +164,25 @@ def test_sam_2_follows_the_masks_that_were_found_again(
     assert len(followed) == 1 and followed[0] is w.moving
     np.testing.assert_array_equal(solves.given[1]["static"], ~np.roll(w.moving, 3, 1))
     assert moving is not None and (moving == np.roll(w.moving, 3, 1)).all()
+
+
+@pytest.mark.parametrize(("model", "follows"), [("dust3r", 0), ("geometric", 1)])
+def test_sam_2_does_not_follow_a_guess_that_is_looked_at_again(
+    w: World, model: Any, follows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed = []
+
+    def follow(images: Any, masks: np.ndarray, *args: Any, **words: Any) -> np.ndarray:
+        followed.append(masks)
+        return masks
+
+    monkeypatch.setattr(prediction, "refine_masks", follow)
+    found = prediction._with_masks(
+        replace(w.predictions, flows=w.flows, moving=w.moving),
+        given_of(w),
+        replace(OPTIONS, model=model),
+        follow=lambda *args: iter(()),
+        report=lambda stage, done, total: None,
+    )
+    assert len(followed) == follows
+    assert found.moving is w.moving
