@@ -125,13 +125,17 @@ def _view_product(
         whole[-2, -2] += (bent * unit_depth.square()).sum()
     if spline is not None:
         whole -= spline.taken()
-    gram = (chain @ products @ chain.mT)[:, :BLOCK, :BLOCK]
+    grams = (chain @ products @ chain.mT)[:, :BLOCK, :BLOCK]
+    place = _places(slot, size)
+    return whole.index_put_((place[:, :, None], place[:, None]), grams, accumulate=True)
+
+
+def _places(slot: Tensor, size: int) -> Tensor:
+    """(K, 15) rows of a view's block that own node, other node and residual have."""
     spread = torch.arange(NODE, device=slot.device)
     others = NODE * (1 + slot[:, None]) + spread
-    place = torch.cat(
-        [spread.expand_as(others), others, torch.full_like(others[:, :1], size - 1)], dim=1
-    )
-    return whole.index_put_((place[:, :, None], place[:, None]), gram, accumulate=True)
+    last = torch.full_like(others[:, :1], size - 1)
+    return torch.cat([spread.expand_as(others), others, last], dim=1)
 
 
 @dataclass(frozen=True)
