@@ -32,7 +32,7 @@ from align3r.planning import as_planned, open_storages, plan_run, room_of
 from align3r.prediction import fetch_weights, see_depth, see_pairs
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction, ScaleKind
-from align3r.shared_stages import SharedStages, open_caches
+from align3r.shared_stages import Caches, SharedStages, open_caches
 from align3r.solving import solve
 from align3r.stage_cache import cached_mono, cached_predictions
 from align3r.stopwatch import Stopwatch
@@ -101,30 +101,15 @@ def _reconstruct(
     for option in unread_options(options):
         log.warning("%s has no say: nothing in this run looks at it", option)
     fetch_weights(options)
-    mono = None
-    if looks_at_depth(options):
-        with watch.stage("monocular depth"):
-            mono = cached_mono(caches.mono, lambda: see_depth(given, options, report))
-    planned = as_planned(options, memory)
-    seen_as = planned if shared is None else shared.pairs_options(planned)
-    with open_storages(memory, caches.pairs, caches.own) as storages:
-        with watch.stage("predict pairs"):
-            predictions = cached_predictions(
-                caches.pairs,
-                lambda journal: see_pairs(
-                    given, mono, seen_as, report, journal=journal, storage=storages.pairs
-                ),
-            )
-        with watch.stage("align"):
-            solution, moving = solve(
-                predictions,
-                given,
-                planned,
-                mono=mono,
-                report=report,
-                cache=caches.own,
-                storage=storages.solution,
-            )
+    predictions, solution = _see_and_solve(
+        given,
+        as_planned(options, memory),
+        memory,
+        caches,
+        shared=shared,
+        watch=watch,
+        report=report,
+    )
     warnings = [*predictions.warnings, *(solution.report.warnings if solution.report else ())]
     for warning in warnings:
         log.warning("%s", warning)
@@ -139,12 +124,49 @@ def _reconstruct(
         "warnings": warnings,
         "timings": watch.rows,
     }
-    scene = _as_reconstruction(solution, given, replace(predictions, moving=moving), info)
+    scene = _as_reconstruction(solution, given, predictions, info)
     if out is not None:
         _save(scene, out, options, watch, report)
     if caches.own is not None:
         caches.own.clear()
     return scene
+
+
+def _see_and_solve(
+    given: Given,
+    options: Options,
+    memory: MemoryPlan,
+    caches: Caches,
+    *,
+    shared: SharedStages | None,
+    watch: Stopwatch,
+    report: Report,
+) -> tuple[PairPredictions, Solution]:
+    """What is seen, with the final moving masks, and the scene it makes."""
+    mono = None
+    if looks_at_depth(options):
+        with watch.stage("monocular depth"):
+            mono = cached_mono(caches.mono, lambda: see_depth(given, options, report))
+    seen_as = options if shared is None else shared.pairs_options(options)
+    with open_storages(memory, caches.pairs, caches.own) as storages:
+        with watch.stage("predict pairs"):
+            predictions = cached_predictions(
+                caches.pairs,
+                lambda journal: see_pairs(
+                    given, mono, seen_as, report, journal=journal, storage=storages.pairs
+                ),
+            )
+        with watch.stage("align"):
+            solution, moving = solve(
+                predictions,
+                given,
+                options,
+                mono=mono,
+                report=report,
+                cache=caches.own,
+                storage=storages.solution,
+            )
+    return replace(predictions, moving=moving), solution
 
 
 @dataclass(frozen=True)
