@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,13 @@ from align3r.config import Options
 from align3r.device import free_memory_bytes, machine_memory_bytes
 from align3r.given import Given
 from align3r.io.cache import StageCache, cache_folder
-from align3r.io.storage import Storage, free_disk_bytes, scratch_files, scratch_place
+from align3r.io.storage import (
+    Storage,
+    free_disk_bytes,
+    released_now_and_then,
+    scratch_files,
+    scratch_place,
+)
 from align3r.pairing.memory import (
     GB,
     STAGED_ITEMS,
@@ -92,9 +98,15 @@ def open_storages(
         pairs: The cache of the pairs.
         own: The cache of the rest.
     """
-    if pairs is None or own is None:
-        with scratch_files() as files:
-            yield Storages(Storage(files, plan.in_files), Storage(files, plan.in_files))
-        return
-    staged = plan.in_files.union(STAGED_ITEMS)
-    yield Storages(Storage(pairs.files, staged), Storage(own.files, plan.in_files))
+    with ExitStack() as open_files:
+        if pairs is None or own is None:
+            files = open_files.enter_context(scratch_files())
+            found = Storages(Storage(files, plan.in_files), Storage(files, plan.in_files))
+        else:
+            staged = plan.in_files.union(STAGED_ITEMS)
+            found = Storages(Storage(pairs.files, staged), Storage(own.files, plan.in_files))
+        if plan.in_files:
+            both = (found.pairs.files, found.solution.files)
+            some = [files for files in both if files is not None]
+            open_files.enter_context(released_now_and_then(*some))
+        yield found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from align3r.io.whole import disk_errors_in_words
+
+_RELEASE_EVERY_S = 0.2
 
 
 class MappedFiles:
@@ -80,6 +84,12 @@ class MappedFiles:
         for _, array in self._given.values():
             array.flush()
 
+    def release(self) -> None:
+        """Let go of the memory that the arrays have come to take; they are read again as needed."""
+        for _, array in list(self._given.values()):
+            if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                array.base.madvise(mmap.MADV_DONTNEED)
+
     def remove(self) -> None:
         """Remove all files; arrays that are still looked at stay readable."""
         for path, _ in self._given.values():
@@ -117,6 +127,29 @@ class Storage:
         if self.files is None or name.partition(".")[0] not in self.in_files:
             return np.empty(shape, dtype)
         return self.files.empty(name, shape, dtype)
+
+
+@contextmanager
+def released_now_and_then(*some: MappedFiles) -> Iterator[None]:
+    """While the block runs, mapped arrays take no more memory than what is just being looked at.
+
+    The system would drop their pages only when nothing else is left, and whoever looks at the
+    process would see them as its own.
+    """
+    stop = threading.Event()
+
+    def release() -> None:
+        while not stop.wait(_RELEASE_EVERY_S):
+            for files in some:
+                files.release()
+
+    thread = threading.Thread(target=release, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,14 @@ import pytest
 
 from align3r.errors import InputError
 from align3r.io.cache import StageCache
-from align3r.io.storage import MappedFiles, Storage, free_disk_bytes, scratch_files, scratch_place
+from align3r.io.storage import (
+    MappedFiles,
+    Storage,
+    free_disk_bytes,
+    released_now_and_then,
+    scratch_files,
+    scratch_place,
+)
 
 
 def test_items_are_where_they_are_to_be(tmp_path: Path) -> None:
@@ -98,6 +107,33 @@ def test_large_temporary_files_are_where_the_user_says(
         files.empty("a", (5,), np.float64)
         assert len(list(tmp_path.glob("align3r-*/a.npy"))) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_mapped_arrays_take_no_memory_once_they_are_released(tmp_path: Path) -> None:
+    def mapped_mb() -> float:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        kinds = ("RssFile", "RssShmem")  # the second where temporary files are in memory
+        return sum(float(line.split()[1]) for line in lines if line.startswith(kinds)) / 1024
+
+    files = MappedFiles(tmp_path)
+    array = files.empty("a", (64, 1 << 20), np.uint8)
+    before = mapped_mb()
+    array[:] = np.arange(64, dtype=np.uint8)[:, None]
+    assert mapped_mb() - before > 50
+    files.release()
+    assert mapped_mb() - before < 10
+    assert (array == np.arange(64)[:, None]).all(), "nothing is lost"
+    assert mapped_mb() - before > 50
+    with released_now_and_then(files):
+        end = time.monotonic() + 30
+        while mapped_mb() - before > 10 and time.monotonic() < end:
+            time.sleep(0.05)
+    assert mapped_mb() - before < 10
+    MappedFiles(tmp_path).release()
+    left = MappedFiles(tmp_path)
+    assert (left.empty("a", (64, 1 << 20), np.uint8)[63] == 63).all()
+    left.release()
 
 
 def test_a_stage_refers_to_mapped_arrays_and_maps_them_again(tmp_path: Path) -> None:
