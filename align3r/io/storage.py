@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 
 from align3r.io.whole import disk_errors_in_words
 
-_RELEASE_EVERY_S = 0.2
+_RELEASE_EVERY_S = 0.05
 
 
 class MappedFiles:
