@@ -89,24 +89,34 @@ def relative_poses(
     predictor's own idea of the pose. Else from the second view's point map and the focal
     length the pair was made with, so that a wrong focal length does not turn into a step.
     """
-    first, second = torch.from_numpy(samples.edges).to(focal.device).unbind(1)
-    slopes = (problem.centred[..., thin][second] / focal_of_pair[:, None, None]).mT
-    pose = resect(samples.points[:, 1], slopes, samples.confidence[:, 1].log())
+    second = torch.from_numpy(samples.edges[:, 1]).to(focal.device)
+    pair, sharp = _poses_from_flow(samples, problem, focal, thin)
+    rest = torch.ones_like(second, dtype=torch.bool).index_fill(0, pair, False).nonzero()[:, 0]
+    slopes = (problem.centred[..., thin][second[rest]] / focal_of_pair[rest, None, None]).mT
+    pose = resect(samples.points[rest, 1], slopes, samples.confidence[rest, 1].log())
+    return focal.new_zeros(len(second), 4, 4).index_put((rest,), pose).index_put((pair,), sharp)
+
+
+def _poses_from_flow(
+    samples: Samples, problem: Problem, focal: Tensor, thin: slice
+) -> tuple[Tensor, Tensor]:
+    """The pairs (F,) that enough flow covers, and their (F, 4, 4) second camera from first."""
+    none = torch.zeros(0, dtype=torch.int64, device=focal.device), focal.new_zeros(0, 4, 4)
     if problem.flow is None:
-        return pose
+        return none
     pair, at = _flow_of_pairs(samples.edges, problem.flow)
     if len(pair) == 0:
-        return pose
+        return none
+    first, second = torch.from_numpy(samples.edges).to(focal.device)[pair].unbind(1)
     depth = samples.points[pair, 0, :, 2:]
-    rays = problem.centred[..., thin][first[pair]] / focal[first[pair], None, None]
-    points = depth * torch.cat([rays, torch.ones_like(rays[:, :1])], dim=1).mT
-    stretch = focal.new_tensor([1.0, problem.aspect])
-    goal = problem.flow.target[at][..., thin].mT * stretch / focal[second[pair], None, None]
     keep = problem.flow.keep[at][:, 0, thin] * (depth[..., 0] > 0)
     weight = samples.confidence[pair, 0].log() * keep
-    sharp = resect(points, goal, weight)
     enough = (weight > 0).float().mean(1) > ENOUGH_FLOW
-    return pose.index_put((pair[enough],), sharp[enough])
+    rays = problem.centred[..., thin][first] / focal[first, None, None]
+    points = depth * torch.cat([rays, torch.ones_like(rays[:, :1])], dim=1).mT
+    stretch = focal.new_tensor([1.0, problem.aspect])
+    goal = problem.flow.target[at][..., thin].mT * stretch / focal[second, None, None]
+    return pair[enough], resect(points[enough], goal[enough], weight[enough])
 
 
 def _flow_of_pairs(edges: np.ndarray, flow: FlowObservations) -> tuple[Tensor, Tensor]:
