@@ -157,10 +157,10 @@ class AlignOptions:
     """Pixels a view in the solve, on a grid; 0 = all. Depth is always full size."""
     focal: Literal["shared", "per-frame"] = "shared"
     """One focal length for the video, or one a frame."""
-    flow_weight: float = 0.01
-    """Weight of the flow loss (MonST3R); 0 switches it off."""
+    flow_weight: float = 0.1
+    """Weight of the flow loss (MonST3R, which takes 0.01); 0 switches it off."""
     smooth_weight: float = 0.01
-    """Weight of the trajectory smoothness, ten times as much without flow; 0 switches it off."""
+    """Weight of the trajectory smoothness, five times as much without flow; 0 switches it off."""
     prior_weight: float = 0.0
     """Weight of how far depths are from the prior, or from where they start without one; 0: off."""
 

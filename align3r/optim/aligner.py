@@ -13,15 +13,15 @@ from align3r.config import AlignOptions
 from align3r.errors import SolveError, UsageError
 from align3r.io.storage import Storage
 from align3r.optim.constraints import anchors, near_origin, rough_poses
-from align3r.optim.depth import full_depth, scale_map_depth
+from align3r.optim.dense import dense_maps
 from align3r.optim.gauge import from_camera_zero, in_metres, known_kept, moved, start_from
 from align3r.optim.journal import Checkpoint
 from align3r.optim.keyframes import keyframes_linked, solve_keyframes
 from align3r.optim.report import align_report
 from align3r.optim.sampling import Grid, check_connected, choose_grid, sample_predictions
 from align3r.optim.stages import Scene, solve_joint
-from align3r.optim.state import Estimate, Fixed
-from align3r.optim.surface import SURFACES, Surface, away_from_edges, spline_depth
+from align3r.optim.state import Fixed
+from align3r.optim.surface import SURFACES, Surface, away_from_edges
 from align3r.optim.threads import torch_threads
 from align3r.types import KnownCameras, PairFlows, PairPredictions, Progress, Solution
 
@@ -99,7 +99,14 @@ def align(
         estimate = from_camera_zero(estimate)
         if metric is not None:
             estimate = in_metres(estimate, metric.reshape(n_frames, -1)[:, scene.grid.index])
-    depth, confidence = _dense(estimate, scene, lens, predictions, prior, storage=storage)
+    depth, confidence = dense_maps(
+        estimate,
+        scene,
+        predictions,
+        prior,
+        centred=_every_pixel(scene, lens, predictions.points.device),
+        storage=storage,
+    )
     whole = moved(estimate, torch.from_numpy(origin))
     solution = Solution(
         world_from_cam=known_kept(whole, given.exact),
@@ -246,30 +253,11 @@ def _in_groups(options: AlignOptions, scene: Scene, keyframes: np.ndarray) -> bo
     return True
 
 
-def _dense(
-    estimate: Estimate,
-    scene: Scene,
-    lens: _Lens,
-    predictions: PairPredictions,
-    prior: np.ndarray | None,
-    *,
-    storage: Storage | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(N, h, w) depth and confidence at full size."""
+def _every_pixel(scene: Scene, lens: _Lens, device: torch.device) -> Tensor:
+    """(N, 2, h * w) every pixel minus the principal point."""
     height, width = scene.grid.size
-    every = Grid(np.arange(height * width), (height, width), (height, width)).pixels()
-    n_frames = len(scene.centred)
-    centred = _centred(every, lens, n_frames, predictions.points.device)
-    depth, confidence = full_depth(predictions, estimate, centred, storage=storage)
-    if scene.surface.basis is not None and prior is not None:
-        field = scene.surface.to(torch.float64).field(estimate.depth).cpu().numpy()
-        for frame, coefficients in enumerate(field):
-            depth[frame] = spline_depth(coefficients, prior[frame], scene.options.cells)
-    elif scene.options.geometry == "scale" and prior is not None:
-        depth = scale_map_depth(estimate.depth / scene.surface.prior, prior, scene.grid)
-    elif scene.grid.full:
-        depth = estimate.depth.float().cpu().numpy().reshape(depth.shape)
-    return depth, confidence
+    every = Grid(np.arange(height * width), (height, width), (height, width))
+    return _centred(every.pixels(), lens, len(scene.centred), device)
 
 
 def _check_finite(solution: Solution) -> None:

@@ -146,24 +146,11 @@ def _disagreement(points: Tensor, rays: Tensor, weight: Tensor, depth: Tensor) -
     return weighted_median(ratio, weight, dim=0)
 
 
-def scale_map_depth(scale: Tensor, prior: np.ndarray, grid: Grid) -> np.ndarray:
-    """The prior at full size times the smooth scale solved on the grid.
-
-    Args:
-        scale: (N, P) solved depth over prior at the pixels of the grid.
-        prior: (N, h, w) prior depth.
-        grid: The grid.
-
-    Returns:
-        (N, h, w) float32; edges are the prior's.
-    """
-    logs = scale.log().cpu().numpy().astype(np.float32)
-    depth = np.empty(prior.shape, np.float32)
-    for frame, values in enumerate(logs):
-        cells = values.reshape(grid.cells)
-        if not grid.full:
-            # A cell that fell on an outlier of the predictions takes its neighbours' scale.
-            cells = cv2.medianBlur(cells, 3) if min(grid.cells) >= 3 else cells
-            cells = cv2.resize(cells, grid.size[::-1], interpolation=cv2.INTER_LINEAR)
-        depth[frame] = prior[frame] * np.exp(cells)
-    return depth
+def between_samples(values: np.ndarray, grid: Grid) -> np.ndarray:
+    """(h, w) float32 smooth field through values (P,) at the pixels of the grid."""
+    cells = values.reshape(grid.cells).astype(np.float32)
+    if grid.full:
+        return cells
+    # A cell that fell on an outlier of the predictions takes what its neighbours have.
+    calm = cv2.medianBlur(cells, 3) if min(grid.cells) >= 3 else cells
+    return cv2.resize(calm, grid.size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)

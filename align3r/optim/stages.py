@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # the cameras six degrees off, and 300 steps do not bring the weakly determined directions back.
 CAMERA_SHARE = 0.2
 
-SMOOTH_WITHOUT_FLOW = 10.0
+SMOOTH_WITHOUT_FLOW = 5.0
 """Times the weight of smoothness where no flow is used: pair predictions alone say so little of
 small translations that the path is mostly their noise. Known poses say enough."""
 

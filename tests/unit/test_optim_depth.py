@@ -12,7 +12,8 @@ from scipy.optimize import minimize_scalar
 
 from align3r.io.storage import MappedFiles, Storage
 from align3r.optim import depth as module
-from align3r.optim.depth import depth_along_rays, full_depth, scale_map_depth
+from align3r.optim.dense import as_solved
+from align3r.optim.depth import between_samples, depth_along_rays, full_depth
 from align3r.optim.sampling import choose_grid
 from align3r.optim.state import Estimate
 from align3r.types import PairPredictions
@@ -107,15 +108,27 @@ def test_pixels_that_nobody_trusts_still_get_a_depth() -> None:
     np.testing.assert_allclose(confidence[:, 5:9], 1.0)
 
 
-def test_scale_map_keeps_the_edges_of_its_prior() -> None:
-    prior = np.ones((2, 36, 48), np.float32)
-    prior[:, :, 21:] = 3.0
+def test_a_field_between_samples_is_smooth_whatever_one_of_them_says() -> None:
     grid = choose_grid(36, 48, 100, np.random.default_rng(0))
-    column = grid.pixels()[:, 0]
-    scale = torch.from_numpy(np.exp(0.2 * column / 48)).expand(2, -1).clone()
-    scale[0, 40] *= 2.0  # one cell on an outlier
-    depth = scale_map_depth(scale, prior, grid)
-    smooth = depth / prior
-    wanted = np.exp(0.2 * np.arange(48) / 48)[None, None]
-    assert np.abs(smooth / wanted - 1).max() < 0.04
-    np.testing.assert_allclose(depth[:, :, 21] / depth[:, :, 20], 3.0, rtol=0.02)
+    values = 0.2 * grid.pixels()[:, 0] / 48
+    values[40] += 0.7  # one cell on an outlier
+    field = between_samples(values, grid)
+    assert field.shape == (36, 48) and field.dtype == np.float32
+    assert np.abs(field - 0.2 * np.arange(48) / 48).max() < 0.04
+
+
+def test_a_full_grid_is_the_field_itself() -> None:
+    grid = choose_grid(4, 5, 0, np.random.default_rng(0))
+    values = np.random.default_rng(1).normal(size=20)
+    np.testing.assert_allclose(between_samples(values, grid), values.reshape(4, 5), rtol=1e-6)
+
+
+def test_depth_of_pairs_is_moved_as_the_solved_pixels_were() -> None:
+    grid = choose_grid(36, 48, 400, np.random.default_rng(0))
+    v, u = np.mgrid[:36, :48]
+    of_pairs = np.where(u < 20, 1.0, 3.0)
+    by = 0.05 * np.sin(v / 10)
+    solved = (of_pairs * np.exp(by)).reshape(-1)[grid.index]
+    depth = as_solved(solved, of_pairs, grid)
+    assert np.abs(np.log(depth / of_pairs) - by).max() < 0.01
+    np.testing.assert_allclose(depth[:, 20] / depth[:, 19], 3.0, rtol=0.01)
