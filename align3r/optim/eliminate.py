@@ -28,8 +28,8 @@ from align3r.optim.tangents import (
 )
 from align3r.optim.threads import for_each_frame
 
-CHUNK = 1024
-"""Pixels a view at a time, so that their columns stay in cache."""
+CHUNK = 2560
+"""Pixels a view at a time: enough for the grid of a solve, few enough to stay near the cache."""
 
 Blocks = list[tuple[Tensor, Tensor]]
 """Products (..., C, C) and the unknowns (..., C) they are of; the last one is the residual."""

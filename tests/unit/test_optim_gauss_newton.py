@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from align3r.errors import SolveError
+from align3r.optim import eliminate
 from align3r.optim.best_depth import Tally, fit_depths, pull_of
 from align3r.optim.depth_prior import depth_prior
 from align3r.optim.eliminate import reduced_blocks
@@ -327,6 +328,16 @@ def test_the_sums_of_the_large_terms_are_those_of_the_objective(known: str) -> N
     assert found["pair"] == pytest.approx(float(parts["pair"]), rel=1e-9)
     assert found["flow"] == pytest.approx(float(parts["flow"]), rel=1e-9)
     assert sums.terms(c.problem, switch_off=1e-3)["flow"] == 0
+
+
+@pytest.mark.parametrize("known", ["nothing", "group"])
+def test_a_view_in_pieces_is_the_whole_view(known: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    c = case(known)
+    whole = reduced_blocks(c.state, c.problem, c.fixed, c.pull)
+    monkeypatch.setattr(eliminate, "CHUNK", 7)
+    pieces = reduced_blocks(c.state, c.problem, c.fixed, c.pull)
+    for (one, _), (other, _) in zip(whole, pieces, strict=True):
+        assert_close(one, other, rtol=1e-9, atol=1e-9 * float(one.abs().max()))
 
 
 def test_the_number_of_threads_changes_no_bit() -> None:
