@@ -15,6 +15,7 @@ from optim_problem import World, depth_error, make_world, path_error
 from align3r.config import AlignOptions
 from align3r.errors import SolveError
 from align3r.optim import align
+from align3r.optim.stages import SMOOTH_WITHOUT_FLOW
 from align3r.types import Solution
 
 NEWTON = AlignOptions(solver="gauss-newton", pixels=300)
@@ -25,8 +26,9 @@ full_camera = optim_problem._camera
 
 def solve(world: World, *, flow: bool = True, **given: Any) -> Solution:
     n = len(world.depth)
-    # Smoothness counts ten times as much without flow, and pulls on paths as short as these.
-    options = NEWTON if flow else replace(NEWTON, smooth_weight=NEWTON.smooth_weight / 10)
+    # Smoothness counts more without flow, and pulls on paths as short as these.
+    alike = NEWTON.smooth_weight / SMOOTH_WITHOUT_FLOW
+    options = NEWTON if flow else replace(NEWTON, smooth_weight=alike)
     flows = world.flows if flow else None
     found = align(world.predictions, n_frames=n, options=options, flows=flows, **given)
     assert np.isfinite(found.depth).all() and found.depth.min() > 0
