@@ -2,8 +2,9 @@
 
 The predictions and the flow come from the generator (`--generator`, see its own text for the noise
 model), the validity of the flow and the motion masks are our own, unless `--true-masks` says
-otherwise. The seconds are those of one `align`, from half-precision predictions to cameras, dense
-depth and the residual report; with `again`, masks are found again with the solved cameras and the
+otherwise. The seconds are those of a second `align` in the same process, from half-precision
+predictions to cameras, dense depth and the residual report, the memory is that of the first; with
+`again`, masks are found again with the solved cameras and the
 scene is solved a second time from there, as `align3r reconstruct` does, and both solves count.
 Distances are after one similarity, Abs Rel after one scale for the sequence; `jitter` is the
 standard deviation of the scale of single frames, `ratio` the scale of the path over the scale of
@@ -154,12 +155,18 @@ def measure(problem: Any, case: Case, given: Inputs) -> dict[str, Any]:
             **more,
         )
 
-    resident, start, static = Resident(), time.perf_counter(), given.static
+    def whole() -> tuple[Solution, np.ndarray]:
+        found = solve(static=given.static)
+        if not case.again:
+            return found, given.static
+        static = own_masks(given.predictions, given.flows, problem.n, solution=found)
+        return solve(static=static, start=found), static
+
+    resident = Resident()
     with resident.watch():
-        found = solve(static=static)
-        if case.again:
-            static = own_masks(given.predictions, given.flows, problem.n, solution=found)
-            found = solve(static=static, start=found)
+        whole()
+    start = time.perf_counter()
+    found, static = whole()
     seconds = time.perf_counter() - start
     pair_pixels = len(given.predictions.edges) * problem.H * problem.W
     return {
@@ -217,7 +224,7 @@ def main() -> int:
     parser.add_argument("--generator", type=Path, default=Path("../shared/bench/synth_problem.py"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--size", type=int, nargs=2, default=(256, 144), metavar=("W", "H"))
-    parser.add_argument("--only", default="", help="runs whose name contains this")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these runs, by their names")
     parser.add_argument("--true-masks", action="store_true", help="the generator's own")
     parser.add_argument("--threads", type=int, help="of torch; all cores if not given")
     parser.add_argument("--pixels", type=int, default=AlignOptions().pixels)
@@ -229,7 +236,11 @@ def main() -> int:
     heads = ["run", "seed", "pairs", *(head for head, _, _ in COLUMNS.values())]
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
     rows = []
-    wanted = [case for case in cases(args.pixels) if args.only in case.name]
+    every = cases(args.pixels)
+    unknown = set(args.only or []) - {case.name for case in every}
+    if unknown:
+        parser.error(f"no run is named {', '.join(sorted(unknown))}")
+    wanted = [case for case in every if not args.only or case.name in args.only]
     for seed in args.seeds:
         width, height = args.size
         frames = sorted({case.frames for case in wanted})
