@@ -140,7 +140,7 @@ def timed_parts() -> Iterator[dict[str, float]]:
         ("sampling", vars(stages), "point_observations"),
         ("start", vars(stages), "initialise"),
         *(("solve", stages.SOLVERS, name) for name in stages.SOLVERS),
-        ("dense", vars(aligner), "full_depth"),
+        ("dense", vars(aligner), "dense_maps"),
     ]
 
     def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
