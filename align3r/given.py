@@ -14,6 +14,7 @@ from align3r.io.masks import read_masks
 from align3r.io.sources import Source
 from align3r.io.video import read_frames
 from align3r.pairing import build_pairs, find_loops
+from align3r.pairwise.registry import MODELS
 from align3r.progress import Report
 from align3r.types import Frames, KnownCameras
 
@@ -49,7 +50,11 @@ def read_given(source: Source, options: Options, *, fit: FitName, report: Report
     # A video of one frame is its own pair.
     edges = np.zeros((1, 2), np.int64)
     if len(frames) > 1:
-        loops = find_loops(frames.images, options.pairs, on_pair=lambda k, n: report("loops", k, n))
+        loops = np.zeros((0, 2), np.int64)
+        # A predictor that follows the whole video answers for such a pair from that alone.
+        if not MODELS[options.model].finds_flow:
+            images, pairs = frames.images, options.pairs
+            loops = find_loops(images, pairs, on_pair=lambda k, n: report("loops", k, n))
         if len(loops):
             log.info("%d pairs of frames far apart see the same place", len(loops))
         edges = build_pairs(len(frames), options.pairs, loops=loops)

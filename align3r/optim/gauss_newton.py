@@ -143,7 +143,7 @@ class _Solve:
         state = decode(fine, self.fixed, self.problem.surface.to(torch.float64))
         state = replace(state, depth=state.depth.to(self.problem.centred))
         quiet = QUIET * float(state.depth.median())
-        early = "flow" in self.recipe.weights
+        early = "flow" in self.recipe.weights and not self.recipe.warm
         return _Stand(self._arrive(state, quiet, early=early), DAMPING[0], 0, early)
 
     def iterate(self, at: _Stand) -> _Stand:

@@ -33,6 +33,8 @@ class Recipe:
     """Learning rate of everything but the depth maps, as a share of `rate`."""
     weights: dict[str, float]
     """Weight of each term by name; `flow` joins after `FLOW_START`."""
+    warm: bool = False
+    """The cameras are nearly right from the start: flow joins at once."""
 
 
 def cosine_rate(step: int, steps: int, first: float, last: float = LAST_RATE) -> float:
@@ -75,7 +77,7 @@ def adam(
     first = _restore(values, optimiser, resume) if resume else 0
     for step in range(first, recipe.steps):
         weights = dict(recipe.weights)
-        if step < FLOW_START * recipe.steps:
+        if step < FLOW_START * recipe.steps and not recipe.warm:
             weights.pop("flow", None)
         optimiser.zero_grad()
         state = decode(values, fixed, problem.surface)

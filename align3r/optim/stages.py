@@ -193,6 +193,7 @@ def _recipe(scene: Scene) -> Recipe:
         rate=options.learning_rate,
         camera_share=CAMERA_SHARE,
         weights=weights,
+        warm=scene.start is not None,
     )
 
 

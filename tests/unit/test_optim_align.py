@@ -349,6 +349,18 @@ def test_an_earlier_solution_is_a_start(solver: Any) -> None:
         assert cold.losses["total"] > 1.02 * first.losses["total"]
 
 
+def test_flow_has_its_say_from_the_start_where_there_is_one() -> None:
+    world = make_world(4, noise=0.02)
+    call: dict[str, Any] = {"n_frames": 4, "flows": world.flows, "options": QUICK}
+    first = align(world.predictions, **call)
+    ticks: list[int] = []
+    again = align(
+        world.predictions, start=first, progress=lambda *told: ticks.append(told[1]), **call
+    )
+    assert again.losses["total"] <= first.losses["total"] * (1 + 1e-6)
+    assert len(ticks) <= 4  # an iteration or two, none of them without flow
+
+
 def test_a_start_of_other_pairs_is_refused() -> None:
     world = make_world(3)
     first = align(world.predictions, n_frames=3, options=QUICK, flows=world.flows)
