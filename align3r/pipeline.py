@@ -93,7 +93,8 @@ def _reconstruct(
     model, watch = MODELS[options.model], Stopwatch()
     with watch.stage("read"):
         given = read_given(source, options, fit=model.fit, report=report)
-    room = room_of(options, out)
+    pairs = None if shared is None else shared.pairs_folder(source, options)
+    room = room_of(options, out, shared_pairs=pairs)
     memory = plan_run(given, options, room, staged=out is not None)
     log.info("%s", memory.describe())
     require_room(memory, room)

@@ -17,6 +17,7 @@ from align3r.io.storage import (
     released_now_and_then,
     scratch_files,
     scratch_place,
+    taken_bytes,
 )
 from align3r.pairing.memory import (
     GB,
@@ -30,14 +31,26 @@ from align3r.pairwise.geometric.survey import survey_bytes
 from align3r.pairwise.registry import MODELS, looks_at_depth, weights_bytes
 
 
-def room_of(options: Options, out: Path | None) -> Room:
-    """What a run may use: the budget, or what is free."""
+def room_of(options: Options, out: Path | None, *, shared_pairs: Path | None = None) -> Room:
+    """What a run may use: the budget, or what is free, and the space that it has taken already.
+
+    Args:
+        options: With the budget, if there is one.
+        out: Of the result; None: only temporary files are written.
+        shared_pairs: Folder of the pairs, if other runs have left, or will find, them there.
+    """
     memory, machine = free_memory_bytes(), machine_memory_bytes()
     if options.memory_budget is not None:
         machine = int(options.memory_budget * GB)
         memory = min(memory, machine)
-    folder = scratch_place() if out is None else cache_folder(out)
-    return Room(memory=memory, disk=free_disk_bytes(folder), machine=machine)
+    if out is None:
+        # The temporary files of others stay where they are.
+        return Room(memory=memory, disk=free_disk_bytes(scratch_place()), machine=machine)
+    folder = cache_folder(out)
+    disk = free_disk_bytes(folder) + taken_bytes(folder)
+    if shared_pairs is not None:
+        disk += taken_bytes(shared_pairs)
+    return Room(memory=memory, disk=disk, machine=machine)
 
 
 def plan_run(given: Given, options: Options, room: Room, *, staged: bool) -> MemoryPlan:

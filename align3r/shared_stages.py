@@ -83,6 +83,14 @@ class SharedStages:
             for stage, name in self.names(source, options).items()
         }
 
+    def pairs_folder(self, source: Source, options: Options) -> Path:
+        """Where the pairs of a run are kept.
+
+        Raises:
+            InputError: The source cannot be read.
+        """
+        return self.folder / self.names(source, options)[PAIRS]
+
     def _stages(self, options: Options) -> list[tuple[str, Options]]:
         return [(MONO, self.mono_options(options)), (PAIRS, self.pairs_options(options))]
 

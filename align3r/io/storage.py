@@ -173,11 +173,15 @@ def scratch_place() -> Path:
 
 
 def free_disk_bytes(folder: Path) -> int:
-    """Space for the files of `folder`, which need not exist: what is free, and what they take."""
+    """What is free on the disk of `folder`, which need not exist."""
     place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    own = folder.glob("*") if folder.is_dir() else ()
-    taken = sum(file.stat().st_size for file in own if file.is_file())
-    return shutil.disk_usage(place).free + taken
+    return shutil.disk_usage(place).free
+
+
+def taken_bytes(folder: Path) -> int:
+    """What the files of `folder` take, which need not exist."""
+    files = folder.glob("*") if folder.is_dir() else ()
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _address(array: np.ndarray) -> int:

@@ -22,6 +22,7 @@ from align3r.io.storage import (
     released_now_and_then,
     scratch_files,
     scratch_place,
+    taken_bytes,
 )
 
 
@@ -171,9 +172,10 @@ def test_arrays_that_nobody_will_look_for_are_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["key.txt", "mono.npz"]
 
 
-def test_free_space_counts_what_will_be_written_over(tmp_path: Path) -> None:
+def test_free_space_and_what_will_be_written_over(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "yet"
     free = free_disk_bytes(folder)
-    assert free > 0
+    assert free > 0 and taken_bytes(folder) == 0
     MappedFiles(folder).empty("a", (50_000_000,), np.uint8)
-    assert abs(free_disk_bytes(folder) - free) < 40_000_000
+    assert taken_bytes(folder) >= 50_000_000
+    assert abs(free_disk_bytes(folder) + taken_bytes(folder) - free) < 40_000_000
