@@ -193,7 +193,7 @@ def remarks(report: Mapping[str, Any]) -> list[str]:
     # The runs that differ in nothing but the geometry, by their geometry.
     alike = {entry["geometry"]: entry for entry in runs.values() if entry["varies"] in _ALIKE}
     if {"depth", "scale"} <= set(alike):
-        said.append(_free_scale_maps(alike["depth"], alike["scale"]))
+        said += _free_scale_maps(alike["depth"], alike["scale"])
     if {"depth", "scale-grid"} <= set(alike):
         said.append(_smooth_scales(alike["depth"], alike["scale-grid"]))
     if any(entry["varies"] in ("flow", "graph") for entry in runs.values()):
@@ -206,18 +206,23 @@ def remarks(report: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _free_scale_maps(depth: Mapping[str, Any], scale: Mapping[str, Any]) -> str:
-    loss = 100 * abs(scale["losses"]["total"] / depth["losses"]["total"] - 1)
+def _free_scale_maps(depth: Mapping[str, Any], scale: Mapping[str, Any]) -> list[str]:
+    """One remark; none without two losses, as when a lone frame left nothing to minimise."""
+    one, two = (_look_up(entry, ("losses", "total")) for entry in (depth, scale))
+    if not one or not two:
+        return []
     said = (
         "With the same start a free scale map is the same problem as a depth map, because its "
         "logarithm is that of the depth minus a constant a pixel: here the losses differ by "
-        f"{loss:.2g} %"
+        f"{100 * abs(two / one - 1):.2g} %"
     )
     if "" in (depth["varies"], scale["varies"]):
-        gap = max(depth["depth_gap_percent"], scale["depth_gap_percent"])
-        said += f", the depths by {gap:.2g} % (median)"
+        gaps = [_look_up(entry, ("depth_gap_percent",)) for entry in (depth, scale)]
+        known = [gap for gap in gaps if gap is not None]
+        if len(known) == len(gaps):
+            said += f", the depths by {max(known):.2g} % (median)"
     said += ". Between the pixels of the solve the one follows the prior, the other the pairs."
-    return said
+    return [said]
 
 
 def _smooth_scales(depth: Mapping[str, Any], grid: Mapping[str, Any]) -> str:

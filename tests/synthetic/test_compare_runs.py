@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -25,6 +27,7 @@ from align3r.config import (
 )
 from align3r.errors import SolveError
 from align3r.evaluate import comparing
+from align3r.io import storage
 from align3r.pairwise.geometric.predictor import GeometricPredictor
 from align3r.types import PairPredictions
 
@@ -142,6 +145,35 @@ def test_an_interrupted_comparison_repeats_nothing(
     assert aligned == ["adam", "gauss-newton", "gauss-newton", "adam"]
     assert list(found.runs) == ["base", "gauss-newton", "flow-off"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_pairs_that_are_there_need_no_more_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, out = replace(QUICK, model="geometric"), tmp_path / "out"
+    needed = pipeline.plan(CLIP, options, out=out).memory.disk_bytes
+
+    def free(_: Path) -> SimpleNamespace:
+        taken = sum(path.stat().st_size for path in tmp_path.rglob("*.npy"))
+        return SimpleNamespace(free=int(1.6 * needed) - taken)
+
+    monkeypatch.setattr(storage.shutil, "disk_usage", free)
+    with monkeypatch.context() as patch:
+        patch.setattr(solving, "align", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            align3r.compare(CLIP, out, vary=["solver"], options=options)
+    assert free(out).free < needed, "the pairs are there"
+    align3r.compare(CLIP, out, vary=["solver"], options=options)
+    assert (out / "compare.json").is_file()
+
+
+def test_a_lone_image_can_be_compared(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8))
+    options = replace(QUICK, model="geometric")
+    found = align3r.compare(str(image), tmp_path / "rep", options=options)
+    assert list(found.runs) == ["depth", "scale"]
+    assert "| scale |" in (tmp_path / "rep" / "compare.md").read_text()
 
 
 @pytest.mark.parametrize("solver", ["adam", "gauss-newton"])

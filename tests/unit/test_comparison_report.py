@@ -95,6 +95,26 @@ def test_the_remarks_say_what_these_runs_show(report_of: Callable[..., dict[str,
     assert "scale map" not in " ".join(only_solver) and "another sum" not in " ".join(only_solver)
 
 
+@pytest.mark.parametrize("losses", [{}, {"total": float("nan")}, {"total": 0.0}])
+@pytest.mark.parametrize("first", [True, False])
+def test_runs_without_a_loss_are_not_said_to_be_alike(
+    report_of: Callable[..., dict[str, Any]], losses: dict[str, float], first: bool
+) -> None:
+    both = [losses, {"total": 1.0}] if first else [{"total": 1.0}, losses]
+    report = report_of("geometry=scale", losses=both, seconds=[1.0] * 2)
+    assert "scale map" not in " ".join(remarks(report))
+    assert "| scale |" in as_markdown(report)
+
+
+def test_a_depth_that_is_nowhere_known_has_no_gap_in_the_remark(
+    report_of: Callable[..., dict[str, Any]],
+) -> None:
+    report = report_of("geometry=scale", losses=[{"total": 1.0}] * 2, seconds=[1.0] * 2)
+    report["runs"]["scale"]["depth_gap_percent"] = None
+    said = remarks(report)[1]
+    assert "the losses differ by 0 %. Between" in said
+
+
 def test_the_page_has_the_table_and_what_its_heads_mean(
     report_of: Callable[..., dict[str, Any]], make_scene: MakeScene, tmp_path: Path
 ) -> None:
