@@ -127,7 +127,17 @@ class StageCache:
 
     def _begin(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / _KEY_FILE).write_text(self._key, encoding="utf-8")
+        if self._stored_key() == self._key:
+            return
+        path = self._folder / _KEY_FILE
+        part = path.with_suffix(".part")
+        try:
+            part.write_text(self._key, encoding="utf-8")
+            # Whole or as it was: with half a key the next run would remove every stage.
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     def _path(self, stage: str) -> Path:
         return self._folder / f"{stage}.npz"

@@ -139,6 +139,26 @@ def test_stages_are_listed_and_removed_by_name(tmp_path: Path) -> None:
     assert cache.get("pairs") is not None
 
 
+def test_a_kill_while_the_key_is_written_costs_no_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    StageCache(tmp_path / "c", "key").put("flow", {"a": np.ones(3)}, {})
+
+    def killed(path: Path, text: str, **_: Any) -> None:
+        path.write_bytes(b"")
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "write_text", killed)
+    cache = StageCache(tmp_path / "c", "key")
+    cache.put("pairs", {"a": np.ones(3)}, {})
+    cache.files.empty("predictions.a", (8,), np.float32)
+    with pytest.raises(RuntimeError):
+        StageCache(tmp_path / "new", "key").put("flow", {"a": np.ones(3)}, {})
+    monkeypatch.undo()
+    assert StageCache(tmp_path / "c", "key").kept("") == ["flow", "pairs"]
+    assert names_in(tmp_path) == ["c"]
+
+
 def test_only_plain_arrays_can_be_kept(tmp_path: Path) -> None:
     cache = StageCache(tmp_path / "c", "key")
     with pytest.raises(ValueError, match="arrays of numbers"):
