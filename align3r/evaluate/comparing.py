@@ -88,13 +88,15 @@ def compare(
         fetch_weights(run.options)
     work = out.with_name(f".{out.name}.compare")
     with one_run_at_a_time(out):
+        if put_back(out):
+            check_place(out, overwrite=options.output.overwrite)
         shared = _shared(runs, work)
         seen = {run.name: shared.names(source, run.options) for run in runs}
         scenes = _reconstruct_all(source, runs, work, shared=shared, seen=seen, report=report)
         about = make_report(runs, scenes, source=source, truth=known, seen=seen)
+        write_report(about, scenes, work)
+        _tidy(work, keep=set(scenes))
         with replacing(out):
-            write_report(about, scenes, work)
-            _tidy(work, keep=set(scenes))
             work.replace(out)
     scenes = {run.name: load(out / run.name) for run in runs}
     return Comparison(scenes, describe_runs(about), about)
@@ -205,14 +207,26 @@ def check_place(out: Path, *, overwrite: bool) -> None:
 @contextmanager
 def replacing(out: Path) -> Iterator[None]:
     """Put what is at `out` aside while the block runs; bring it back if the block fails."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    old = _set_aside(out)
     if out.exists():
+        shutil.rmtree(old, ignore_errors=True)
         out.rename(old)
     try:
         yield
     except BaseException:
-        if old.exists():
-            old.rename(out)
+        put_back(out)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def put_back(out: Path) -> bool:
+    """Bring back what a killed run had put aside, if nothing has taken its place."""
+    old = _set_aside(out)
+    if out.exists() or not old.exists():
+        return False
+    old.rename(out)
+    return True
+
+
+def _set_aside(out: Path) -> Path:
+    return out.with_name(f".{out.name}.old")
