@@ -13,6 +13,7 @@ from align3r.given import Given
 from align3r.io.cache import StageCache
 from align3r.io.storage import Storage
 from align3r.optim import align
+from align3r.optim.gauge import solution_in_metres
 from align3r.optim.prior import best_pair_prior, single_view
 from align3r.pairing import keyframe_indices
 from align3r.prediction import looks_again, see_motion_again
@@ -45,18 +46,12 @@ def solve(
         SolveError: The pairs do not hold together, or the solution is not finite.
         UsageError: Options and arguments contradict each other.
     """
-    if len(given.frames) == 1:
-        return _one_frame(predictions, given.known), predictions.moving
     work = _Work(given, options, mono, report, cache, storage)
-    first = work.align(predictions)
-    if not looks_again(predictions, given, options):
-        return first, predictions.moving
-    moving = see_motion_again(first, predictions, given, options, report)
-    changed = 1.0 if predictions.moving is None else float((moving != predictions.moving).mean())
-    log.info("moving masks: %.2f %% of the pixels changed with solved cameras", 100 * changed)
-    if changed < _WORTH_A_SOLVE or options.align.flow_weight == 0:
-        return first, moving
-    return work.align(replace(predictions, moving=moving), start=first), moving
+    solution, moving = work.solve(predictions)
+    # Poses of the predictor's own have no unit that anybody knows, unlike the user's.
+    if work.metric is not None and not solution.is_metric and given.known.world_from_cam is None:
+        solution = solution_in_metres(solution, work.metric)
+    return solution, moving
 
 
 @dataclass(frozen=True)
@@ -69,6 +64,27 @@ class _Work:
     report: Report
     cache: StageCache | None
     storage: Storage
+
+    @property
+    def metric(self) -> np.ndarray | None:
+        """(N, h, w) depth in metres, if there is one."""
+        return self.mono.depth if self.mono is not None and self.mono.is_metric else None
+
+    def solve(self, predictions: PairPredictions) -> tuple[Solution, np.ndarray | None]:
+        """As `solve`, in the unit that the aligner gives."""
+        given, options = self.given, self.options
+        if len(given.frames) == 1:
+            return _one_frame(predictions, given.known), predictions.moving
+        first = self.align(predictions)
+        if not looks_again(predictions, given, options):
+            return first, predictions.moving
+        moving = see_motion_again(first, predictions, given, options, self.report)
+        before = predictions.moving
+        changed = 1.0 if before is None else float((moving != before).mean())
+        log.info("moving masks: %.2f %% of the pixels changed with solved cameras", 100 * changed)
+        if changed < _WORTH_A_SOLVE or options.align.flow_weight == 0:
+            return first, moving
+        return self.align(replace(predictions, moving=moving), start=first), moving
 
     def align(self, predictions: PairPredictions, *, start: Solution | None = None) -> Solution:
         n, known, options = len(self.given.frames), self.given.known, self.options
@@ -84,7 +100,7 @@ class _Work:
             flows=predictions.flows,
             static=None if predictions.moving is None else ~predictions.moving,
             prior=self._prior(predictions),
-            metric=self.mono.depth if self.mono is not None and self.mono.is_metric else None,
+            metric=self.metric,
             known=known,
             keyframes=keyframe_indices(n, options.pairs.group),
             start=start,
@@ -110,6 +126,6 @@ def _one_frame(predictions: PairPredictions, known: KnownCameras) -> Solution:
     if known.world_from_cam is not None and np.isfinite(known.world_from_cam).all():
         pose = known.world_from_cam
     confidence = predictions.confidence[0, 0].float().numpy()
-    return Solution(
-        pose, np.array([focal]), predictions.principal_point, depth[None], confidence[None]
-    )
+    # A copy: the depth is a part of the predicted points.
+    depths = depth[None].copy()
+    return Solution(pose, np.array([focal]), predictions.principal_point, depths, confidence[None])

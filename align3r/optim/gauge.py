@@ -61,15 +61,38 @@ def in_metres(estimate: Estimate, metric: np.ndarray) -> Estimate:
     things nor frames that the depth network misjudges pull it.
     """
     ratio = torch.from_numpy(metric).to(estimate.depth).log() - estimate.depth.log()
-    of_frame = ratio.nanmedian(dim=1).values
-    size = of_frame.nanmedian()
-    off = (of_frame - size).abs().nanmedian().exp() - 1
-    log.info("the frames of the metric depth agree on the unit to %.1f %%", 100 * float(off))
-    unit = size.exp()
+    unit = _agreed(ratio.nanmedian(dim=1).values)
     pose = estimate.world_from_cam.clone()
     pose[:, :3, 3] *= unit
     pair = unit * estimate.world_from_pair
     return Estimate(pose, estimate.focal, unit * estimate.depth, pair)
+
+
+def solution_in_metres(solution: Solution, metric: np.ndarray) -> Solution:
+    """The same for a solution; (N, h, w) depth in metres. Its depth is multiplied where it is."""
+    depth = solution.depth
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = [np.log(there / here) for there, here in zip(metric, depth, strict=True)]
+    of_frame = [torch.from_numpy(ratio).nanmedian() for ratio in ratios]
+    unit = float(_agreed(torch.stack(of_frame)))
+    poses, pairs, report = solution.world_from_cam.copy(), solution.world_from_pair, solution.report
+    poses[:, :3, 3] *= unit
+    depth *= unit
+    return replace(
+        solution,
+        world_from_cam=poses,
+        world_from_pair=None if pairs is None else unit * pairs,
+        report=None if report is None else replace(report, pair_scale=unit * report.pair_scale),
+        is_metric=True,
+    )
+
+
+def _agreed(of_frame: Tensor) -> Tensor:
+    """The unit that most frames agree on, from the logarithm of each one's own (N,)."""
+    size = of_frame.nanmedian()
+    off = (of_frame - size).abs().nanmedian().exp() - 1
+    log.info("the frames of the metric depth agree on the unit to %.1f %%", 100 * float(off))
+    return size.exp()
 
 
 def moved(estimate: Estimate, by: Tensor) -> Estimate:

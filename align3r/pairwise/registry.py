@@ -203,7 +203,9 @@ def looks_at_depth(options: Options) -> bool:
     align = options.align
     used = MODELS[options.model].prior is not None or align.geometry != "depth"
     used = used or align.prior_weight > 0
-    used = used or (options.prior.dir is not None and options.prior.metric)
+    # Poses give the unit before a depth in metres does.
+    metric = options.prior.metric and options.camera.poses is None
+    used = used or (options.prior.dir is not None and metric)
     return used and (options.prior.dir is not None or prior_of(options) is not None)
 
 
@@ -218,10 +220,12 @@ def unread_options(options: Options) -> list[str]:
         unread += _changed("network", options.network, NetworkOptions())
     if not looks_at_depth(options):
         unread += _changed("prior", options.prior, PriorOptions())
-    elif options.prior.dir is not None and options.prior.weights is not None:
-        unread.append("--prior.weights")
-    elif options.prior.dir is None:
-        unread += [f"--prior.{name}" for name in ("kind", "metric") if _set(options.prior, name)]
+    else:
+        own, posed = options.prior.dir is not None, options.camera.poses is not None
+        names = ["--prior.weights" if own else "--prior.kind"]
+        names += [] if own and not posed else ["--prior.metric"]
+        changed = _changed("prior", options.prior, PriorOptions())
+        unread += [name for name in changed if name in names]
     return unread + _unread_by_the_aligner(options.align)
 
 
@@ -232,10 +236,6 @@ def _unread_by_the_aligner(align: AlignOptions) -> list[str]:
     usual = AlignOptions()
     changed = [name for name in names if getattr(align, name) != getattr(usual, name)]
     return [f"--align.{name.replace('_', '-')}" for name in changed]
-
-
-def _set(given: PriorOptions, name: str) -> bool:
-    return bool(getattr(given, name) != getattr(PriorOptions(), name))
 
 
 def _changed(

@@ -7,9 +7,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from align3r.config import AlignOptions, ModelName, NetworkOptions, Options, PriorName, PriorOptions
+from align3r.config import (
+    AlignOptions,
+    CameraOptions,
+    ModelName,
+    NetworkOptions,
+    Options,
+    PriorName,
+    PriorOptions,
+)
 from align3r.pairwise import registry
-from align3r.pairwise.registry import choose_model, needed_weights, unread_options
+from align3r.pairwise.registry import (
+    choose_model,
+    looks_at_depth,
+    needed_weights,
+    unread_options,
+)
 
 
 @pytest.fixture
@@ -69,6 +82,11 @@ def test_options_that_nothing_reads_are_named() -> None:
     assert unread_options(Options(model="align3r-depthpro", prior=metres)) == ["--prior.metric"]
     metres = PriorOptions(dir="maps", metric=True)
     assert unread_options(Options(model="geometric", prior=metres)) == []
+    posed = Options(model="geometric", prior=metres, camera=CameraOptions(poses="cameras.npz"))
+    assert unread_options(posed) == ["--prior.dir", "--prior.metric"]
+    assert not looks_at_depth(posed)
+    posed = replace(posed, align=AlignOptions(geometry="scale"))
+    assert unread_options(posed) == ["--prior.metric"]
     assert unread_options(Options(model="geometric")) == []
 
 

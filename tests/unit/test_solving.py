@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from motion_world import SHAPE, World, world
+from optim_problem import make_world
 
 from align3r import prediction, solving
 from align3r.config import AlignOptions, MotionOptions, Options
 from align3r.given import Given
 from align3r.io.cache import StageCache
 from align3r.io.storage import Storage
-from align3r.types import Frames, KnownCameras, Solution
+from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Solution
 
 OPTIONS = Options(model="dust3r", device="cpu")
 
@@ -186,3 +188,57 @@ def test_sam_2_does_not_follow_a_guess_that_is_looked_at_again(
     )
     assert len(followed) == follows
     assert found.moving is w.moving
+
+
+def solved_with_metres(
+    predictions: PairPredictions, depth: np.ndarray, known: KnownCameras
+) -> Solution:
+    """By the true aligner."""
+    n, h, w = depth.shape
+    frames = Frames(
+        np.zeros((n, h, w, 3), np.uint8), np.arange(n) / 30, np.arange(n), (w, h), "a walk"
+    )
+    given = Given("a walk", frames, known, masks=None, edges=predictions.edges)
+    maps = np.zeros((n, h, w, 3), np.float32)
+    found, _ = solving.solve(
+        predictions,
+        given,
+        Options(model="geometric", device="cpu", align=AlignOptions(pixels=300)),
+        mono=MonoDepth(depth.astype(np.float32), maps, None, is_metric=True, name="maps"),
+        report=lambda stage, done, total: None,
+        cache=None,
+        storage=Storage(),
+    )
+    return found
+
+
+@pytest.mark.parametrize("step", [0.0, 0.3])
+def test_poses_of_the_predictor_leave_the_unit_to_a_metric_prior(step: float) -> None:
+    w = make_world(4, step=step)
+    seen = replace(w.predictions, flows=w.flows, world_from_cam=w.world_from_cam)
+    found = solved_with_metres(seen, 2.5 * w.depth, KnownCameras())
+    assert found.is_metric
+    np.testing.assert_allclose(found.depth, 2.5 * w.depth, rtol=0.01)
+    path = w.world_from_cam[:, :3, 3]
+    np.testing.assert_allclose(found.world_from_cam[:, :3, 3], 2.5 * path, rtol=0.01, atol=1e-6)
+    np.testing.assert_allclose(found.world_from_cam[:, :3, :3], w.world_from_cam[:, :3, :3])
+    assert found.world_from_pair is not None and found.report is not None
+    scale = np.cbrt(np.linalg.det(found.world_from_pair[:, :, :3]))
+    np.testing.assert_allclose(found.report.pair_scale, scale, rtol=1e-4)
+
+
+def test_poses_of_the_user_win_over_a_metric_prior() -> None:
+    w = make_world(4, step=0.3)
+    known = KnownCameras(world_from_cam=w.world_from_cam)
+    found = solved_with_metres(replace(w.predictions, flows=w.flows), 2.5 * w.depth, known)
+    assert not found.is_metric
+    np.testing.assert_allclose(found.depth, w.depth, rtol=0.01)
+
+
+def test_one_frame_gets_its_unit_from_a_metric_prior_too() -> None:
+    w = make_world(1, [(0, 0)])
+    before = w.predictions.points.clone()
+    found = solved_with_metres(w.predictions, 2.5 * w.depth, KnownCameras())
+    assert found.is_metric
+    np.testing.assert_allclose(found.depth, 2.5 * w.depth, rtol=1e-4)
+    assert torch.equal(w.predictions.points, before)
