@@ -30,7 +30,7 @@ def _more(residuals: Mapping[str, Any], info: Mapping[str, Any]) -> list[str]:
     words, scale = [], _number(residuals["path_scale"])
     if np.isfinite(scale):
         roughly = "" if residuals["path_scale_from"] == "flow" else ", roughly"
-        words.append(f"path/depth scale {scale:.2f}{roughly}")
+        words.append(f"depth/path scale {scale:.2f}{roughly}")
     pairs = residuals["pairs"]
     misses = np.array([_number(value) for value in pairs["points"]])
     if np.isfinite(misses).any():

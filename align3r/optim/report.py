@@ -163,7 +163,7 @@ def _warnings(scale: float, source: str) -> tuple[str, ...]:
     if source == "pairs":
         return (
             "no optical flow: nothing tells whether the camera path and the depth have the same "
-            f"scale (rough estimate of path over depth: {scale:.2f})",
+            f"scale (rough estimate of the depth/path scale: {scale:.2f})",
         )
     if abs(scale - 1) > TRUSTED:
         return (

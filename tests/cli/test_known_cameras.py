@@ -80,7 +80,7 @@ def test_depth_maps_in_metres_give_the_unit(tmp_path: Path, capsys: Captured) ->
     assert scene.scale == "prior-metric"
     assert depth_ratio(scene) == pytest.approx(2.5, rel=0.03)
     shown = capsys.readouterr().out
-    assert shown.startswith("alignment: points agree to ") and "path/depth scale " in shown
+    assert shown.startswith("alignment: points agree to ") and "depth/path scale " in shown
     residuals = scene.info["residuals"]
     assert len(residuals["frames"]["points"]) == 6 and residuals["whole"]["inliers"] > 0.9
 
