@@ -56,13 +56,14 @@ def align(
         options: Parametrisation, schedule, weights.
         flows: Flow of pairs, for the flow term; their edges need not be the predictions'.
         static: (N, h, w) bool, True where nothing moves; None: everywhere.
-        prior: (N, h, w) positive prior depth; needed for geometry "scale", and what a prior weight
-            keeps the depths near.
+        prior: (N, h, w) positive prior depth; needed for the geometries "scale" and "scale-grid",
+            and what a prior weight keeps the depths near.
         metric: (N, h, w) depth in metres that gives the result its unit, unless poses do.
         known: Intrinsics and poses that are not solved for, or poses that the solve keeps near.
             With poses (two or more places) the result is in their unit and frame.
         keyframes: Frames whose pairs are solved first in the "keyframes" schedule.
-        start: An earlier solution of the same pairs to set out from, all pairs at once.
+        start: An earlier solution of the same pairs to set out from: all pairs at once, whatever
+            the schedule.
         progress: Told ("align", done, total).
         checkpoint: Makes an interrupted call go on where it stopped, with the same result.
         storage: Gives out the arrays of depth and confidence; None: main memory.
@@ -70,7 +71,8 @@ def align(
 
     Returns:
         The cameras, dense depth and confidence; camera 0 is the identity unless poses are
-        known. The unit of length makes the geometric mean of the pair scales 1/2.
+        known. Where neither poses nor a metric depth give the unit of length, it makes the
+        geometric mean of the pair scales 1/2.
 
     Raises:
         SolveError: No pairs, unconnected frames, or values that are not finite.
@@ -82,7 +84,7 @@ def align(
     lens = _lens(predictions, known)
     keys = np.zeros(0, np.int64) if keyframes is None else np.asarray(keyframes)
     with torch_threads(1):
-        scene = _scene(predictions, n_frames, lens, options, torch.device(device))
+        scene = _scene(predictions, n_frames, lens, options, device=torch.device(device))
         scene = replace(scene, fixed=_fixed(known, scene), flows=flows, static=static)
         scene = _with_surface(scene, prior)
         scene = replace(scene, rough=rough_poses(known, scene.fixed.focal.device))
@@ -90,7 +92,10 @@ def align(
             scene = replace(scene, near=_at_grid(prior, scene))
         if start is not None:
             scene = replace(scene, start=start_from(start, scene, origin))
-        if start is None and _in_groups(options, scene, keys):
+        in_groups = _in_groups(options, scene, keys)
+        if in_groups and start is not None:
+            log.info("from an earlier solution all pairs are solved at once, no keyframes first")
+        if in_groups and start is None:
             estimate, losses = solve_keyframes(scene, keys, progress, checkpoint)
         else:
             estimate, losses = solve_joint(scene, progress, checkpoint)
@@ -118,7 +123,7 @@ def align(
         world_from_pair=whole.world_from_pair.cpu().numpy(),
         is_metric=metric is not None and not posed,
     )
-    _check_finite(solution)
+    _check_finite(solution, options)
     with torch_threads(1):
         return replace(solution, report=align_report(estimate, depth, scene))
 
@@ -165,6 +170,7 @@ def _scene(
     n_frames: int,
     lens: _Lens,
     options: AlignOptions,
+    *,
     device: torch.device,
 ) -> Scene:
     """The predictions at the pixels that take part; nothing known, no flow yet."""
@@ -260,8 +266,11 @@ def _every_pixel(scene: Scene, lens: _Lens, device: torch.device) -> Tensor:
     return _centred(every.pixels(), lens, len(scene.centred), device)
 
 
-def _check_finite(solution: Solution) -> None:
+def _check_finite(solution: Solution, options: AlignOptions) -> None:
     """No camera or depth that is not a number leaves the aligner."""
+    other = "--align.solver adam"
+    if options.solver == "adam":
+        other = f"an --align.learning-rate below {options.learning_rate:g}"
     for name, values in (
         ("poses", solution.world_from_cam),
         ("focal lengths", solution.focal),
@@ -271,5 +280,5 @@ def _check_finite(solution: Solution) -> None:
         if bad:
             raise SolveError(
                 f"{bad} of {values.size} {name} are not finite after the alignment",
-                hint="lower --align.learning-rate or look at the pair predictions",
+                hint=f"look at the pair predictions, or use {other}",
             )

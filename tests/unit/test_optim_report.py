@@ -18,7 +18,7 @@ from align3r.optim import align
 from align3r.optim.aligner import _Lens, _scene
 from align3r.optim.report import align_report
 from align3r.optim.state import Estimate
-from align3r.types import AlignReport, PairFlows, Residuals, Solution
+from align3r.types import AlignReport, PairFlows, PairPredictions, Residuals, Solution
 
 N, SIZE = 5, (64, 48)
 OPTIONS = AlignOptions(solver="gauss-newton", pixels=600)
@@ -41,7 +41,7 @@ def report_of(
     world: World, estimate: Estimate, *, flows: PairFlows | None, static: np.ndarray | None = None
 ) -> AlignReport:
     lens = _Lens(world.predictions.principal_point, 1.0)
-    scene = _scene(world.predictions, N, lens, OPTIONS, torch.device("cpu"))
+    scene = _scene(world.predictions, N, lens, OPTIONS, device=torch.device("cpu"))
     scene = replace(scene, flows=flows, static=static)
     return align_report(estimate, world.depth, scene)
 
@@ -113,7 +113,9 @@ def test_without_flow_the_scale_is_a_rough_one_of_the_pairs() -> None:
         found = report_of(world, longer(true_estimate(world), factor), flows=None)
         assert found.path_scale_from == "pairs"
         assert found.path_scale == pytest.approx(1 / factor, rel=0.02)
-        assert "no optical flow" in found.warnings[0]
+        (warning,) = found.warnings
+        assert "no optical flow" in warning
+        assert f"rough estimate of the depth/path scale: {found.path_scale:.2f}" in warning
         assert np.isnan(found.pairs.flow_px).all() and np.isnan(found.whole.flow_inliers).all()
 
 
@@ -159,12 +161,27 @@ def test_the_worst_pair_is_the_one_that_is_wrong() -> None:
 
 def test_a_solve_without_flow_is_warned_of_by_the_flow_that_it_was_not_told() -> None:
     world = make_world(N, size=SIZE, step=0.3, noise=0.02)
+    # Pairs that see twice the depth at the baseline that they have.
+    predictions = deeper(world, 2.0)
     blind = replace(OPTIONS, flow_weight=0.0)
-    found = align(world.predictions, n_frames=N, options=blind, flows=world.flows)
+    found = align(predictions, n_frames=N, options=blind, flows=world.flows)
     assert found.report is not None and found.report.path_scale_from == "flow"
-    scale = _true_path_scale(world, found)
-    assert found.report.path_scale == pytest.approx(scale, rel=0.04)
-    assert bool(found.report.warnings) == (abs(found.report.path_scale - 1) > 0.05)
+    scale = found.report.path_scale
+    assert scale > 1.5 and scale == pytest.approx(_true_path_scale(world, found), rel=0.04)
+    (warning,) = found.report.warnings
+    assert f"differ in scale: path times {scale:.2f} would fit the depth" in warning
+
+
+def deeper(world: World, factor: float) -> PairPredictions:
+    """What the pairs predict, with that factor on the depth of each view, not on the baseline."""
+    points = world.predictions.points.clone()
+    poses = torch.from_numpy(world.world_from_cam)
+    for pair, (i, j) in enumerate(world.predictions.edges):
+        points[pair, 0] *= factor
+        unit = points[pair, 0, :, :, 2].double() / (factor * torch.from_numpy(world.depth[i]))
+        first = float(unit.median()) * (torch.linalg.inv(poses[i]) @ poses[j])[:3, 3]
+        points[pair, 1] = factor * points[pair, 1] - (factor - 1) * first.to(points)
+    return replace(world.predictions, points=points)
 
 
 def _true_path_scale(world: World, found: Solution) -> float:
@@ -214,7 +231,7 @@ def test_people_read_two_lines() -> None:
     first, second = health_lines(info)
     assert first.startswith("alignment: points agree to ") and "% within 1 px)" in first
     i, j = found.report.edges[found.report.pairs.points.argmax()]
-    assert f"worst pair {i}-{j} (" in second and "path/depth scale " in second
+    assert f"worst pair {i}-{j} (" in second and "depth/path scale " in second
     assert f"loss {found.losses['total']:.3g} (pair " in second
     assert "roughly" not in second and max(map(len, (first, second))) <= 110
 
