@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, replace
 
+from align3r.config import AlignOptions
 from align3r.errors import NoRoomError
+
+log = logging.getLogger(__name__)
 
 GB = 1e9
 VIEWS = 2
@@ -191,6 +195,8 @@ def plan_memory(plan: MemoryPlan, room: Room) -> MemoryPlan:
 def require_room(plan: MemoryPlan, room: Room) -> None:
     """Refuse a plan that does not fit, before anything is computed.
 
+    A plan that fits only with fewer pixels in the solve than were asked for gets a warning.
+
     Args:
         plan: What is needed, as `plan_memory` gave it.
         room: What there is.
@@ -199,6 +205,16 @@ def require_room(plan: MemoryPlan, room: Room) -> None:
         NoRoomError: More is needed than there is; the hint has two ways out that do fit, if any.
     """
     if _fits(plan, room):
+        # The default is no wish: fewer than that is told with the plan.
+        if plan.pixels < plan.wished_pixels and plan.most_pixels != AlignOptions().pixels:
+            log.warning(
+                "the solve takes %d pixels a view, not %s as --align.pixels asks for: more would "
+                "need more than %.0f %% of %.1f GB",
+                plan.pixels,
+                plan.most_pixels or f"all {plan.wished_pixels}",
+                100 * SOLVE_SHARE,
+                room.machine / GB,
+            )
         return
     width, height = plan.size
     short_of_memory = plan.total_bytes > room.memory

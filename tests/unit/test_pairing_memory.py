@@ -100,6 +100,21 @@ def test_the_solve_of_a_long_video_looks_at_fewer_pixels_never_at_too_few() -> N
     assert free_is_short.pixels == 2304, "what happens to be free must not change the result"
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"), [(0, "not all 147456 as"), (9999, "not 9999 as"), (2304, ""), (100, "")]
+)
+def test_fewer_pixels_than_were_asked_for_are_warned_of(
+    asked: int, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = room(64, machine=4)
+    plan = plan_memory(replace(wanted(1000), most_pixels=asked), there)
+    require_room(plan, there)
+    assert bool(caplog.messages) == bool(says)
+    if says:
+        (told,) = caplog.messages
+        assert told.startswith(f"the solve takes {plan.pixels} pixels a view, ") and says in told
+
+
 def test_enough_room_is_no_error() -> None:
     plan = replace(wanted(30), in_files=frozenset({"predictions", "flows", "solution"}))
     require_room(plan, Room(plan.total_bytes, plan.disk_bytes, 0))
