@@ -97,7 +97,8 @@ class PriorOptions:
     kind: Literal["depth", "disparity"] = "depth"
     """What your own maps hold: depth (larger is farther) or disparity (larger is nearer)."""
     metric: bool = False
-    """Your own depth maps are in metres: they give the result its unit, whatever the model."""
+    """Your own depth maps are in metres: they give the result its unit, whatever the model, unless
+    known poses do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +116,8 @@ class PairOptions:
     cyclic: bool = False
     """The last frame is followed by the first."""
     loops: bool = True
-    """Videos of more than 30 frames: also pair frames far apart in time that see the same place,
-    found by their image features (keyframes and window graphs)."""
+    """Keyframes farther apart than the graph reaches (about 90 frames by default) that see the same
+    place are paired too; for learned models."""
     symmetric: bool = False
     """Look at every pair in both orders."""
 
@@ -145,8 +146,9 @@ class AlignOptions:
     cells: int = 9
     """Cells of a scale-grid along the long side of the image."""
     schedule: Literal["auto", "joint", "keyframes"] = "auto"
-    """All pairs at once, or keyframes first, then each group against them (auto: long videos
-    with the solver adam)."""
+    """All pairs at once, or keyframes first, then each group against them (auto: more than 120
+    frames with the solver adam). The second solve of learned models, from the first with moving
+    masks found again, always takes all pairs at once."""
     solver: Literal["gauss-newton", "adam"] = "gauss-newton"
     """Gauss-Newton with depth eliminated, or the paper's Adam on all unknowns: one objective."""
     steps: int = 300
@@ -154,7 +156,8 @@ class AlignOptions:
     learning_rate: float = 0.05
     """Initial learning rate of the solver adam, cosine decay."""
     pixels: int = 2304
-    """Pixels a view in the solve, on a grid; 0 = all. Depth is always full size."""
+    """Pixels a view in the solve, on a grid; 0 = all; fewer where the memory is too small for them.
+    Depth is always full size."""
     focal: Literal["shared", "per-frame"] = "shared"
     """One focal length for the video, or one a frame."""
     flow_weight: float = 0.1

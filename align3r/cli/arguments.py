@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -29,7 +34,12 @@ SHORT = {
 _MASKS = SHORT["--masks"]
 _REFINED = "sam2"
 
-SHORT_HELP = "Short names: " + ", ".join(f"{short} = {full}" for short, full in SHORT.items()) + "."
+# tyro joins lines of a description but those that begin with a dash.
+SHORT_HELP = "Short names:\n" + textwrap.fill(
+    ", ".join(f"{short}\xa0=\xa0{full}" for short, full in SHORT.items()) + ".",
+    80,
+    break_on_hyphens=False,
+).replace("\xa0", " ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +70,7 @@ def parse(
     Raises:
         SystemExit: After printing help (0) or what is wrong with the words (2).
     """
+    _unfold(kind)
     parsed: Any = tyro.cli(
         kind,
         prog=f"align3r {command}",
@@ -70,6 +81,36 @@ def parse(
     )
     assert isinstance(parsed, kind)
     return parsed
+
+
+def _unfold(kind: type[Any]) -> None:
+    """Give tyro the docstring of every option as one line: it would keep the line breaks."""
+    docs: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):
+        if is_dataclass(owner):
+            docs |= _docstrings(owner)
+    hints = get_type_hints(kind)
+    for option in fields(kind):
+        if is_dataclass(hints[option.name]):
+            _unfold(hints[option.name])
+        elif option.name in docs:
+            option.metadata = MappingProxyType({"help": docs[option.name]})
+
+
+def _docstrings(kind: type[Any]) -> dict[str, str]:
+    """What stands below each field of a class, without line breaks; nothing without its source."""
+    try:
+        source = inspect.getsource(kind)
+    except OSError:
+        return {}
+    (found,) = ast.parse(textwrap.dedent(source)).body
+    assert isinstance(found, ast.ClassDef)
+    docs = {}
+    for option, below in pairwise(found.body):
+        if isinstance(option, ast.AnnAssign) and isinstance(option.target, ast.Name):
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                docs[option.target.id] = " ".join(str(below.value.value).split())
+    return docs
 
 
 def spell_out(words: Sequence[str]) -> list[str]:

@@ -7,6 +7,9 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from align3r.cli.arguments import SHORT_HELP
 from align3r.cli.reconstruct import Solve, one_or_many, parse_solve, result_folder
@@ -17,6 +20,8 @@ from align3r.cli.terminal import Bars, start_log, table
 class Compare(Solve):
     """Arguments of `align3r compare`."""
 
+    out: Annotated[str | None, tyro.conf.arg(aliases=("-o",))] = None
+    """Folder for the report and the results; NAME_compare in the current folder when not given."""
     vary: tuple[str, ...] = ("geometry",)
     """Vary geometry, solver, flow, graph, prior; or some values of one: graph=complete,logwin."""
     truth: str | None = None

@@ -93,6 +93,16 @@ def test_the_result_is_named_after_the_input(
     assert result_folder(source, None, "align3r") == tmp_path / name
 
 
+def test_each_command_names_its_own_folder(capsys: Captured) -> None:
+    for command, name, other in (
+        ("reconstruct", "NAME_align3r", "NAME_compare"),
+        ("compare", "NAME_compare", "NAME_align3r"),
+    ):
+        assert main([command, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert name in shown and other not in shown
+
+
 def test_compare_reports_both(pipeline: Any, clip: Path, tmp_path: Path, capsys: Captured) -> None:
     out = tmp_path / "both"
     assert main(["compare", str(clip), "-o", str(out)]) == 0

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from align3r.cli.arguments import SHORT, SHORT_HELP, spell_out
+from align3r.cli.arguments import SHORT, SHORT_HELP, Common, parse, spell_out
+from align3r.cli.compare import Compare
+from align3r.cli.doctor import Doctor
+from align3r.cli.export import Export
 from align3r.cli.reconstruct import Reconstruct, parse_solve
+from align3r.cli.view import View
 from align3r.config import CameraOptions, Options
 
+Captured = pytest.CaptureFixture[str]
 REFINED = ["--camera.masks", "None", "--motion.refine", "sam2"]
 
 
@@ -78,5 +84,21 @@ def test_short_names_reach_their_options(words: str, seen: object) -> None:
     assert callable(seen) and seen(options(*words.split()))
 
 
+@pytest.mark.parametrize("command", [Reconstruct, Compare, Doctor, Export, View])
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_line_of_the_help_ends_where_the_next_word_has_no_room(
+    command: type[Common], width: int, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    with pytest.raises(SystemExit):
+        parse(command, ["--help"], command="x", description="")
+    lines = [line.strip("│").rstrip() for line in capsys.readouterr().out.splitlines()]
+    words = " " * 7
+    for line, following in pairwise(lines):
+        if line.startswith(words) and following.startswith(words):
+            assert len(line) + 1 + len(following.split()[0]) > width - 3, line
+
+
 def test_all_short_names_are_in_the_help() -> None:
+    assert max(map(len, SHORT_HELP.splitlines())) <= 80
     assert all(f"{short} = {full}" in SHORT_HELP for short, full in SHORT.items())
