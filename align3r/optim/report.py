@@ -57,7 +57,7 @@ def align_report(estimate: Estimate, depth: np.ndarray, scene: Scene) -> AlignRe
         whole=_residuals(whole, 1),
         path_scale=scale,
         path_scale_from=source,
-        warnings=_warnings(scale, source),
+        warnings=_warnings(scale, source, has_flow=problem.flow is not None),
     )
 
 
@@ -156,13 +156,14 @@ def _by_group(
     return median, share
 
 
-def _warnings(scale: float, source: str) -> tuple[str, ...]:
+def _warnings(scale: float, source: str, *, has_flow: bool) -> tuple[str, ...]:
     """What a person should know before measuring in the result."""
     if np.isnan(scale):
         return ()
     if source == "pairs":
+        lack = "the optical flow does not connect all frames" if has_flow else "no optical flow"
         return (
-            "no optical flow: nothing tells whether the camera path and the depth have the same "
+            f"{lack}: nothing tells whether the camera path and the depth have the same "
             f"scale (rough estimate of the depth/path scale: {scale:.2f})",
         )
     if abs(scale - 1) > TRUSTED:

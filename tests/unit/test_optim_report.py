@@ -119,6 +119,16 @@ def test_without_flow_the_scale_is_a_rough_one_of_the_pairs() -> None:
         assert np.isnan(found.pairs.flow_px).all() and np.isnan(found.whole.flow_inliers).all()
 
 
+def test_flow_that_does_not_connect_all_frames_is_not_called_none() -> None:
+    world = make_world(N, size=SIZE, step=0.3)
+    static = np.ones(world.depth.shape, bool)
+    static[0] = False
+    found = report_of(world, true_estimate(world), flows=world.flows, static=static)
+    assert found.path_scale_from == "pairs"
+    (warning,) = found.warnings
+    assert warning.startswith("the optical flow does not connect all frames: nothing tells")
+
+
 def test_a_camera_that_stands_still_has_no_path_to_measure() -> None:
     world = make_world(N, size=SIZE, step=0.0)
     found = report_of(world, true_estimate(world), flows=world.flows)
