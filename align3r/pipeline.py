@@ -111,7 +111,9 @@ def _reconstruct(
         watch=watch,
         report=report,
     )
-    warnings = [*predictions.warnings, *(solution.report.warnings if solution.report else ())]
+    # A cut or blank frames, of which the predictor has told, explain what the report finds.
+    told = predictions.warnings or (solution.report.warnings if solution.report else ())
+    warnings = list(told)
     for warning in warnings:
         log.warning("%s", warning)
     info = {
