@@ -137,7 +137,7 @@ class Factor:
         for front, (factor, rows) in zip(
             reversed(self.plan.fronts), reversed(self.rows), strict=True
         ):
-            right = rows @ torch.from_numpy(np.concatenate([found[front.rest], border]))
+            right = rows @ torch.tensor(np.concatenate([found[front.rest], border]))
             own = torch.linalg.solve_triangular(factor.mT, -right[:, None], upper=True)
             found[front.own] = own[:, 0].numpy()
         return found
@@ -159,7 +159,9 @@ def factorise(plan: Plan, blocks: Sequence[np.ndarray], diagonal: np.ndarray) ->
     for number, front in enumerate(plan.fronts, start=len(blocks)):
         k = len(front.own)
         size = k + len(front.rest) + plan.border
-        whole = np.zeros((size, size))
+        # Torch's memory is aligned, which BLAS needs to give the same bits every time.
+        square = torch.zeros(size, size, dtype=torch.float64)
+        whole = square.numpy()
         for part, runs in front.parts:
             block = left.pop(part)
             for to, at in runs:
@@ -167,7 +169,6 @@ def factorise(plan: Plan, blocks: Sequence[np.ndarray], diagonal: np.ndarray) ->
                     whole[to, to_column] += block[at, at_column]
         whole[range(k), range(k)] += diagonal[front.own]
         # By torch, which keeps to the threads that it is told; a second one only waits here.
-        square = torch.from_numpy(whole)
         factor, fault = torch.linalg.cholesky_ex(square[:k, :k])
         if int(fault):
             raise np.linalg.LinAlgError(f"front of {k} unknowns")

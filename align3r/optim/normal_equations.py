@@ -138,7 +138,7 @@ def normal_equations(blocks: Blocks, free: Freedom, plan: Plan | None = None) ->
         inner, count = inner[keep], len(keep)
         tail = edges[index]
         # Not by numpy, whose threads would only wait for each other here.
-        across = (torch.from_numpy(product) @ torch.from_numpy(tail)).numpy()
+        across = (torch.tensor(product) @ torch.tensor(tail)).numpy()
         whole = np.empty((count + border + 2, count + border + 2))
         whole[:count, :count] = product[np.ix_(keep, keep)]
         whole[:count, count:] = across[keep]
