@@ -113,7 +113,7 @@ class NormalEquations:
             return None
         inner = factor.solve(np.array([*found[:-1], 1.0, found[-1]]))
         own = np.where(self.free.inner >= 0, inner[self.free.inner], 0.0)
-        return torch.from_numpy(own + self.free.border @ found[:-1])
+        return torch.tensor(own + self.free.border @ found[:-1])
 
 
 def normal_equations(blocks: Blocks, free: Freedom, plan: Plan | None = None) -> NormalEquations:

@@ -40,5 +40,7 @@ def for_each_frame(work: Callable[[int], Result], n_frames: int) -> list[Result]
     with torch_threads(1) as workers:
         if workers == 1:
             return [work(frame) for frame in range(n_frames)]
-        with ThreadPoolExecutor(max_workers=workers) as pool:
+        # Each worker is told itself: until its first parallel operation it has as many threads as
+        # there are cores, and matrix products that share their sums do not give the same bits.
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return list(pool.map(work, range(n_frames)))
