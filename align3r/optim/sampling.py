@@ -155,12 +155,7 @@ def point_observations(samples: Samples, n_frames: int, *, conf: str = "log") ->
 
 
 def flow_observations(
-    flows: PairFlows,
-    centred: Tensor,
-    grid: Grid,
-    static: np.ndarray | None,
-    *,
-    unit: float = 1.0,
+    flows: PairFlows, centred: Tensor, grid: Grid, static: np.ndarray | None
 ) -> FlowObservations:
     """Both directions of every flow, sorted by source view, ready for the flow term.
 
@@ -169,7 +164,6 @@ def flow_observations(
         centred: (N, 2, P) pixel minus principal point, y not stretched.
         grid: The pixels that take part.
         static: (N, h, w) True where nothing moves; None: everywhere.
-        unit: Pixels of the term in a working pixel.
     """
     n_pairs, n_frames = len(flows.edges), len(centred)
     source = np.concatenate([flows.edges[:, 0], flows.edges[:, 1]])
@@ -190,7 +184,7 @@ def flow_observations(
     device = centred.device
     to = torch.from_numpy(source[order]).to(device)
     kept = torch.from_numpy(keep).to(device)[:, None]
-    target = torch.from_numpy(flow).to(device).add_(centred[to]).mul_(unit)
+    target = torch.from_numpy(flow).to(device).add_(centred[to])
     spans = _spans(source[order], n_frames)
     middles = [start + int((~back[order][start:end]).sum()) for start, end in spans]
     return FlowObservations(
@@ -200,7 +194,6 @@ def flow_observations(
         sink=torch.from_numpy(sink[order]).to(device),
         backward_flow=torch.from_numpy(back[order]).to(device),
         spans=tuple((a, m, b) for (a, b), m in zip(spans, middles, strict=True)),
-        unit=unit,
     )
 
 
