@@ -44,7 +44,7 @@ class FlowObservations:
     """
 
     target: Tensor
-    """(S, 2, P) pixel in the target view minus its principal point."""
+    """(S, 2, P) pixel in the target view minus its principal point, in the term's pixels."""
     keep: Tensor
     """(S, 1, P) 1 where the source pixel is static and the flow valid, else 0."""
     source: Tensor
@@ -55,6 +55,8 @@ class FlowObservations:
     """(S,) bool: goes from the second view of its pair to the first."""
     spans: tuple[tuple[int, int, int], ...]
     """N times (first forward, first backward, end)."""
+    unit: float = 1.0
+    """Pixels of the term in a working pixel."""
 
 
 class _PairTerm(torch.autograd.Function):

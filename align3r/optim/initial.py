@@ -115,7 +115,8 @@ def _poses_from_flow(
     rays = problem.centred[..., thin][first] / focal[first, None, None]
     points = depth * torch.cat([rays, torch.ones_like(rays[:, :1])], dim=1).mT
     stretch = focal.new_tensor([1.0, problem.aspect])
-    goal = problem.flow.target[at][..., thin].mT * stretch / focal[second, None, None]
+    target = problem.flow.target[at][..., thin].mT / problem.flow.unit
+    goal = target * stretch / focal[second, None, None]
     return pair[enough], resect(points[enough], goal[enough], weight[enough])
 
 

@@ -69,7 +69,7 @@ def _steps_of_flow(state: State, problem: Problem) -> tuple[Tensor, Tensor]:
     steps = []
     for some in use.split(CHUNK):
         source, sink = data.source[some], data.sink[some]
-        slopes = data.target[some, :, thin].mT * stretch / state.focal[sink, None, None]
+        slopes = data.target[some, :, thin].mT / data.unit * stretch / state.focal[sink, None, None]
         seen, keep = points[source][..., thin].mT, data.keep[some, 0, thin]
         pose = resect(seen, slopes, keep, steps=steps_each)
         steps.append((state.rotation[sink] @ pose[:, :3, 3:])[..., 0])

@@ -79,11 +79,11 @@ def pair_term(state: State, problem: Problem, *, dist: Distance = "l1") -> Tenso
 
 
 def pixel_from_source(state: State, problem: Problem, data: FlowObservations) -> Tensor:
-    """(S, 3, 4) projection of points of the source camera into the target view."""
+    """(S, 3, 4) projection of points of the source camera into the target view, term's pixels."""
     sink_from_world = state.rotation[data.sink].mT
     turn = sink_from_world @ state.rotation[data.source]
     step = state.translation[data.source] - state.translation[data.sink]
-    focal = state.focal[data.sink]
+    focal = data.unit * state.focal[data.sink]
     stretch = torch.stack([focal, focal / problem.aspect, torch.ones_like(focal)], dim=1)
     matrix = torch.cat([turn, sink_from_world @ step[..., None]], dim=2)
     projection: Tensor = stretch[..., None] * matrix
@@ -93,7 +93,7 @@ def pixel_from_source(state: State, problem: Problem, data: FlowObservations) ->
 def flow_term(
     state: State, problem: Problem, *, pixel_threshold: float = 50.0, switch_off: float = 50.0
 ) -> Tensor:
-    """Huber distance, in pixels, of the flow of a static scene from the flow that was seen.
+    """Huber distance, in the term's pixels, of the flow of a static scene from the flow seen.
 
     Only static pixels of the source view. The whole term is zero while it exceeds `switch_off`:
     a scene that is still far away would be torn by it.

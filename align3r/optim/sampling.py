@@ -155,7 +155,12 @@ def point_observations(samples: Samples, n_frames: int, *, conf: str = "log") ->
 
 
 def flow_observations(
-    flows: PairFlows, centred: Tensor, grid: Grid, static: np.ndarray | None
+    flows: PairFlows,
+    centred: Tensor,
+    grid: Grid,
+    static: np.ndarray | None,
+    *,
+    unit: float = 1.0,
 ) -> FlowObservations:
     """Both directions of every flow, sorted by source view, ready for the flow term.
 
@@ -164,6 +169,7 @@ def flow_observations(
         centred: (N, 2, P) pixel minus principal point, y not stretched.
         grid: The pixels that take part.
         static: (N, h, w) True where nothing moves; None: everywhere.
+        unit: Pixels of the term in a working pixel.
     """
     n_pairs, n_frames = len(flows.edges), len(centred)
     source = np.concatenate([flows.edges[:, 0], flows.edges[:, 1]])
@@ -184,7 +190,7 @@ def flow_observations(
     device = centred.device
     to = torch.from_numpy(source[order]).to(device)
     kept = torch.from_numpy(keep).to(device)[:, None]
-    target = torch.from_numpy(flow).to(device).add_(centred[to])
+    target = torch.from_numpy(flow).to(device).add_(centred[to]).mul_(unit)
     spans = _spans(source[order], n_frames)
     middles = [start + int((~back[order][start:end]).sum()) for start, end in spans]
     return FlowObservations(
@@ -194,6 +200,7 @@ def flow_observations(
         sink=torch.from_numpy(sink[order]).to(device),
         backward_flow=torch.from_numpy(back[order]).to(device),
         spans=tuple((a, m, b) for (a, b), m in zip(spans, middles, strict=True)),
+        unit=unit,
     )
 
 

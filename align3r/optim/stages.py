@@ -37,6 +37,12 @@ SMOOTH_WITHOUT_FLOW = 5.0
 """Times the weight of smoothness where no flow is used: pair predictions alone say so little of
 small translations that the path is mostly their noise. Known poses say enough."""
 
+SMALLEST = 128
+"""Long side below which flow is not taken to be any sharper than it is there."""
+FLOW_PIXELS = 512
+"""Long side of the image whose pixels the flow term counts in, whatever the working size: that is
+what its weight and its Huber loss were made for."""
+
 SOLVERS = {"adam": adam, "gauss-newton": gauss_newton}
 
 
@@ -201,7 +207,8 @@ def _problem(scene: Scene) -> Problem:
     flow = None
     if scene.flows is not None and scene.options.flow_weight > 0:
         plain = scene.centred * scene.centred.new_tensor([1.0, 1.0 / scene.aspect])[:, None]
-        flow = flow_observations(scene.flows, plain, scene.grid, scene.static)
+        unit = FLOW_PIXELS / max(*scene.grid.size, SMALLEST)
+        flow = flow_observations(scene.flows, plain, scene.grid, scene.static, unit=unit)
     return Problem(
         centred=scene.centred,
         aspect=scene.aspect,

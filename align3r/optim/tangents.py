@@ -61,7 +61,7 @@ def pair_tangents(state: State, data: PointObservations) -> Tensor:
 def flow_tangents(state: State, problem: Problem, data: FlowObservations) -> Tensor:
     """(S, 16, 15) chain of each flow: own node is its source view, the other its target view."""
     matrix, cross = pixel_from_source(state, problem, data), _crosses(state.rotation)
-    focal = state.focal[data.sink]
+    focal = data.unit * state.focal[data.sink]
     stretch = torch.stack([focal, focal / problem.aspect, torch.ones_like(focal)], dim=1)
     own = matrix.new_zeros(len(matrix), NODE, 3, 4)
     own[:, :3, :, :3] = matrix[:, None, :, :3] @ cross

@@ -367,3 +367,28 @@ def test_a_start_of_other_pairs_is_refused() -> None:
     other = make_world(4)
     with pytest.raises(ValueError, match="not a solution of these pairs"):
         align(other.predictions, n_frames=4, options=QUICK, start=first)
+
+
+def test_the_working_size_does_not_change_what_flow_weighs() -> None:
+    small = make_world(3, size=(160, 120), noise=0.03)
+    points = small.predictions.points.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    sure = small.predictions.confidence.repeat_interleave(2, 1 + 1).repeat_interleave(2, 3)
+    twice = {
+        name: 2 * getattr(small.flows, name).repeat(2, 1).repeat(2, 2)
+        for name in ("forward", "backward")
+    }
+    valid = np.ones(points.shape[:1] + points.shape[2:4], bool)
+    flows = replace(small.flows, **twice, forward_valid=valid, backward_valid=valid)
+    cx, cy = small.predictions.principal_point
+    large = replace(
+        small.predictions,
+        points=points,
+        confidence=sure,
+        # A pixel becomes a block of four, whose middle is where it was.
+        principal_point=(2 * cx + 0.5, 2 * cy + 0.5),
+    )
+    call: dict[str, Any] = {"n_frames": 3, "options": replace(QUICK, pixels=0)}
+    one = align(small.predictions, flows=small.flows, **call)
+    two = align(large, flows=flows, **call)
+    assert two.losses["flow"] == pytest.approx(one.losses["flow"], rel=0.05)
+    np.testing.assert_allclose(two.focal / 2, one.focal, rtol=0.01)
