@@ -13,7 +13,7 @@ from align3r.io.fitting import FitName
 from align3r.io.masks import read_masks
 from align3r.io.sources import Source
 from align3r.io.video import read_frames
-from align3r.pairing import build_pairs, find_loops
+from align3r.pairing import build_pairs, choose_keyframes, find_loops
 from align3r.pairwise.registry import MODELS
 from align3r.progress import Report
 from align3r.types import Frames, KnownCameras
@@ -35,6 +35,8 @@ class Given:
     """(N, h, w) bool, True = moving: the user's own."""
     edges: np.ndarray
     """(E, 2) int64 pairs of frames."""
+    keyframes: np.ndarray
+    """(K,) int64: the frame that stands for each group of frames."""
 
 
 def read_given(source: Source, options: Options, *, fit: FitName, report: Report) -> Given:
@@ -47,6 +49,7 @@ def read_given(source: Source, options: Options, *, fit: FitName, report: Report
     frames = read_frames(source, options.input, fit=fit, progress=report)
     known = read_known_cameras(options.camera, frames)
     masks = read_masks(options.camera.masks, frames) if options.camera.masks else None
+    keys = choose_keyframes(frames.images, options.pairs.group)
     # A video of one frame is its own pair.
     edges = np.zeros((1, 2), np.int64)
     if len(frames) > 1:
@@ -54,8 +57,10 @@ def read_given(source: Source, options: Options, *, fit: FitName, report: Report
         # A predictor that follows the whole video answers for such a pair from that alone.
         if not MODELS[options.model].finds_flow:
             images, pairs = frames.images, options.pairs
-            loops = find_loops(images, pairs, on_pair=lambda k, n: report("loops", k, n))
+            loops = find_loops(
+                images, pairs, keyframes=keys, on_pair=lambda k, n: report("loops", k, n)
+            )
         if len(loops):
             log.info("%d pairs of frames far apart see the same place", len(loops))
-        edges = build_pairs(len(frames), options.pairs, loops=loops)
-    return Given(source, frames, known, masks, edges)
+        edges = build_pairs(len(frames), options.pairs, keyframes=keys, loops=loops)
+    return Given(source, frames, known, masks, edges, keys)

@@ -13,9 +13,8 @@ from align3r.given import Given
 from align3r.io.cache import StageCache
 from align3r.io.storage import Storage
 from align3r.optim import align
-from align3r.optim.gauge import solution_in_metres
+from align3r.optim.gauge import in_metres
 from align3r.optim.prior import best_pair_prior, single_view
-from align3r.pairing import keyframe_indices
 from align3r.prediction import looks_again, see_motion_again
 from align3r.progress import Report
 from align3r.stage_cache import AlignCheckpoint
@@ -50,7 +49,7 @@ def solve(
     solution, moving = work.solve(predictions)
     # Poses of the predictor's own have no unit that anybody knows, unlike the user's.
     if work.metric is not None and not solution.is_metric and given.known.world_from_cam is None:
-        solution = solution_in_metres(solution, work.metric)
+        solution = in_metres(solution, work.metric)
     return solution, moving
 
 
@@ -102,7 +101,7 @@ class _Work:
             prior=self._prior(predictions),
             metric=self.metric,
             known=known,
-            keyframes=keyframe_indices(n, options.pairs.group),
+            keyframes=self.given.keyframes,
             start=start,
             progress=self.report,
             checkpoint=checkpoint,

@@ -9,6 +9,7 @@ import numpy as np
 
 from align3r.config import GraphName, PairOptions
 from align3r.errors import UsageError
+from align3r.pairing.keyframes import keyframe_indices
 
 KEYFRAME_REACH = 9
 """A keyframe is paired with the next nine: complete up to ten keyframes, linear beyond."""
@@ -16,12 +17,19 @@ KEYFRAME_REACH = 9
 Edge = tuple[int, int]
 
 
-def build_pairs(n: int, options: PairOptions, *, loops: np.ndarray | None = None) -> np.ndarray:
+def build_pairs(
+    n: int,
+    options: PairOptions,
+    *,
+    keyframes: np.ndarray | None = None,
+    loops: np.ndarray | None = None,
+) -> np.ndarray:
     """The pairs of a graph over `n` frames.
 
     Args:
         n: Number of frames, at least 1.
         options: The graph and its numbers.
+        keyframes: (K,) one of each run of `options.group` frames; the first ones if not given.
         loops: (L, 2) pairs to be added.
 
     Returns:
@@ -35,18 +43,14 @@ def build_pairs(n: int, options: PairOptions, *, loops: np.ndarray | None = None
     """
     _check(n, options)
     added = () if loops is None else map(tuple, loops.tolist())
-    edges = _undirected(chain(GRAPHS[options.graph](n, options), added))
+    keys = keyframe_indices(n, options.group) if keyframes is None else keyframes
+    edges = _undirected(chain(GRAPHS[options.graph](n, options, keys), added))
     require_connected(edges, n)
     return np.concatenate([edges, edges[:, ::-1]]) if options.symmetric else edges
 
 
-def keyframe_indices(n: int, group: int) -> np.ndarray:
-    """(K,) int64: the first frame of every run of `group` frames (the last run may be shorter)."""
-    return np.arange(0, n, group, dtype=np.int64)
-
-
 def keyframe_groups(n: int, group: int) -> list[np.ndarray]:
-    """The frames of every run of `group` frames, int64; element 0 of each is its keyframe."""
+    """The frames of every run of `group` frames, int64; one of each is its keyframe."""
     return [np.arange(a, min(a + group, n), dtype=np.int64) for a in range(0, n, group)]
 
 
@@ -90,7 +94,7 @@ def _check(n: int, options: PairOptions) -> None:
         raise UsageError(
             f"a window of {options.window} frames connects nothing", hint="use --pairs.window 5"
         )
-    if options.graph == "keyframes" and options.group < 1:
+    if options.group < 1:
         raise UsageError(
             f"a keyframe group of {options.group} frames is empty", hint="use --pairs.group 10"
         )
@@ -113,25 +117,24 @@ def _windowed(n: int, offsets: Iterable[int], *, cyclic: bool) -> Iterator[Edge]
             yield i, (i + offset) % n
 
 
-def _complete(n: int, _options: PairOptions) -> Iterator[Edge]:
+def _complete(n: int, _options: PairOptions, _keys: np.ndarray) -> Iterator[Edge]:
     return _windowed(n, range(1, n), cyclic=False)
 
 
-def _window(n: int, options: PairOptions) -> Iterator[Edge]:
+def _window(n: int, options: PairOptions, _keys: np.ndarray) -> Iterator[Edge]:
     return _windowed(n, WINDOW_OFFSETS[options.graph](options.window), cyclic=options.cyclic)
 
 
-def _oneref(n: int, options: PairOptions) -> Iterator[Edge]:
+def _oneref(n: int, options: PairOptions, _keys: np.ndarray) -> Iterator[Edge]:
     return ((options.reference, j) for j in range(n))
 
 
-def _keyframes(n: int, options: PairOptions) -> Iterator[Edge]:
+def _keyframes(n: int, options: PairOptions, keys: np.ndarray) -> Iterator[Edge]:
     """All pairs inside each group, and each keyframe with the next few: linear in `n`."""
     for frames in keyframe_groups(n, options.group):
         first = int(frames[0])
-        for i, j in _complete(len(frames), options):
+        for i, j in _complete(len(frames), options, keys):
             yield first + i, first + j
-    keys = keyframe_indices(n, options.group)
     reach = range(1, KEYFRAME_REACH + 1)
     for a, b in _windowed(len(keys), reach, cyclic=options.cyclic):
         yield int(keys[a]), int(keys[b])
@@ -146,10 +149,10 @@ WINDOW_OFFSETS: dict[GraphName, Callable[[int], Iterable[int]]] = {
 }
 """Distances j - i of the window graphs. `cyclic` has no say in the other graphs but keyframes."""
 
-GRAPHS: dict[GraphName, Callable[[int, PairOptions], Iterable[Edge]]] = {
+GRAPHS: dict[GraphName, Callable[[int, PairOptions, np.ndarray], Iterable[Edge]]] = {
     "keyframes": _keyframes,
     "complete": _complete,
     "oneref": _oneref,
     **dict.fromkeys(WINDOW_OFFSETS, _window),
 }
-"""Every graph of `PairOptions.graph`."""
+"""Every graph of `PairOptions.graph`, from the number of frames and the keyframes."""

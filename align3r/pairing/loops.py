@@ -15,7 +15,8 @@ import numpy as np
 
 from align3r.config import PairOptions
 from align3r.flow.matches import Features, detect, match
-from align3r.pairing.graphs import KEYFRAME_REACH, WINDOW_OFFSETS, keyframe_indices
+from align3r.pairing.graphs import KEYFRAME_REACH, WINDOW_OFFSETS
+from align3r.pairing.keyframes import choose_keyframes
 from align3r.parallel import in_threads
 
 LEAST_FRAMES = 30
@@ -36,19 +37,24 @@ _EPIPOLAR_PX = 1.5
 
 
 def find_loops(
-    images: np.ndarray, options: PairOptions, *, on_pair: Callable[[int, int], None] | None = None
+    images: np.ndarray,
+    options: PairOptions,
+    *,
+    keyframes: np.ndarray | None = None,
+    on_pair: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Keyframes that see the same place although they are far apart in time.
 
     Args:
         images: (N, h, w, 3) uint8 RGB.
         options: The graph that the pairs are to be added to.
+        keyframes: (K,) one of each run of `options.group` frames; chosen here if not given.
         on_pair: Called with (done, total) pairs that are looked at.
 
     Returns:
         (L, 2) int64 pairs i < j of frames, sorted; at most three with the same j.
     """
-    keys = keyframe_indices(len(images), options.group)
+    keys = choose_keyframes(images, options.group) if keyframes is None else keyframes
     least = _least_gap(options)
     if not options.loops or least is None or keys[-1] < least:
         return np.zeros((0, 2), np.int64)

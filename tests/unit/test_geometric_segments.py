@@ -7,9 +7,10 @@ import pytest
 
 from align3r.errors import SolveError
 from align3r.geometry.cameras import image_centre
+from align3r.pairing import blank_frames
 from align3r.pairwise.geometric.calibrate import find_scene
 from align3r.pairwise.geometric.observations import Observations
-from align3r.pairwise.geometric.segments import among, blank_frames, segments
+from align3r.pairwise.geometric.segments import among, segments
 from align3r.pairwise.geometric.survey import HalfFlow, Survey
 from align3r.pairwise.geometric.twoview import TwoView
 from align3r.types import Frames, KnownCameras

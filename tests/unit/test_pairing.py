@@ -8,7 +8,13 @@ import pytest
 
 from align3r.config import PairOptions
 from align3r.errors import UsageError
-from align3r.pairing import build_pairs, keyframe_groups, keyframe_indices, require_connected
+from align3r.pairing import (
+    build_pairs,
+    choose_keyframes,
+    keyframe_groups,
+    keyframe_indices,
+    require_connected,
+)
 from align3r.pairing.graphs import GRAPHS, KEYFRAME_REACH
 
 ALL = [
@@ -91,6 +97,17 @@ def test_groups_cover_all_frames_once_and_start_with_their_keyframe() -> None:
         groups = keyframe_groups(n, 10)
         assert np.concatenate(groups).tolist() == list(range(n))
         assert [g[0] for g in groups] == keyframe_indices(n, 10).tolist()
+
+
+def test_a_blank_frame_stands_for_no_group_that_shows_something() -> None:
+    images = np.zeros((23, 8, 8, 3), np.uint8)
+    images[[2, 3, 11], :4] = 200
+    keys = choose_keyframes(images, 10)
+    assert keys.tolist() == [2, 11, 20]
+    edges = {tuple(e) for e in build_pairs(23, PairOptions(), keyframes=keys).tolist()}
+    groups = [range(0, 10), range(10, 20), range(20, 23)]
+    inside = {pair for group in groups for pair in combinations(group, 2)}
+    assert edges == inside | {(2, 11), (2, 20), (11, 20)}
 
 
 def test_cyclic_joins_the_ends() -> None:

@@ -51,7 +51,12 @@ def given_of(w: World, masks: np.ndarray | None = None) -> Given:
     images = rng.integers(0, 255, (n, *SHAPE, 3)).astype(np.uint8)
     frames = Frames(images, np.arange(n) / 30, np.arange(n), SHAPE[::-1], "a walk")
     return Given(
-        source="a walk", frames=frames, edges=w.flows.edges, known=KnownCameras(), masks=masks
+        source="a walk",
+        frames=frames,
+        edges=w.flows.edges,
+        known=KnownCameras(),
+        masks=masks,
+        keyframes=np.arange(0, n, 10),
     )
 
 
@@ -198,7 +203,9 @@ def solved_with_metres(
     frames = Frames(
         np.zeros((n, h, w, 3), np.uint8), np.arange(n) / 30, np.arange(n), (w, h), "a walk"
     )
-    given = Given("a walk", frames, known, masks=None, edges=predictions.edges)
+    given = Given(
+        "a walk", frames, known, masks=None, edges=predictions.edges, keyframes=np.arange(1)
+    )
     maps = np.zeros((n, h, w, 3), np.float32)
     found, _ = solving.solve(
         predictions,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from align3r.errors import SolveError
+from align3r.pairing import blank_frames
 from align3r.pairwise.geometric.bundle import Cameras
 from align3r.pairwise.geometric.motionless import (
     has_parallax,
@@ -14,7 +15,7 @@ from align3r.pairwise.geometric.motionless import (
     parallax_px,
     turning_cameras,
 )
-from align3r.pairwise.geometric.segments import among, blank_frames, segments
+from align3r.pairwise.geometric.segments import among, segments
 from align3r.pairwise.geometric.structure import Structure, fixed_poses, incremental
 from align3r.pairwise.geometric.survey import Survey
 from align3r.pairwise.geometric.twoview import TwoView, focal_from_fundamentals

@@ -1,31 +1,16 @@
-"""Which frames show anything at all, and where a video is cut."""
+"""Where a video is cut."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from align3r.pairwise.geometric.survey import Survey
 
-_LEAST_CONTRAST = 6.0
-"""Grey levels between the brightest and the darkest parts of a frame that shows something."""
-_BLUR_PX = 2.0
 _LEAST_AGREEMENT = 0.16
 """Share of the pixels with a match that obeys one epipolar geometry. Frames of two scenes reach
 0.07 to 0.11 by chance; frames that are hardly alike any more have at least 0.22."""
-
-
-def blank_frames(images: np.ndarray) -> np.ndarray:
-    """(N,) bool: frames of (N, h, w, 3) uint8 in one colour, but for noise."""
-    blank = np.zeros(len(images), bool)
-    for i, image in enumerate(images):
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        # Noise is averaged away; a fade to black keeps a little of the scene for a while.
-        dark, bright = np.percentile(cv2.GaussianBlur(grey, (0, 0), _BLUR_PX), (0.5, 99.5))
-        blank[i] = bright - dark < _LEAST_CONTRAST
-    return blank
 
 
 def among(found: Survey, chosen: np.ndarray) -> Survey:
