@@ -102,8 +102,6 @@ def align(
     posed = anchors(scene.fixed, scene.rough).any_pose
     if not posed:
         estimate = from_camera_zero(estimate)
-        if metric is not None:
-            estimate = in_metres(estimate, metric.reshape(n_frames, -1)[:, scene.grid.index])
     depth, confidence = dense_maps(
         estimate,
         scene,
@@ -121,11 +119,11 @@ def align(
         confidence=confidence,
         losses=losses,
         world_from_pair=whole.world_from_pair.cpu().numpy(),
-        is_metric=metric is not None and not posed,
     )
     _check_finite(solution, options)
     with torch_threads(1):
-        return replace(solution, report=align_report(estimate, depth, scene))
+        solution = replace(solution, report=align_report(estimate, depth, scene))
+    return solution if metric is None or posed else in_metres(solution, metric)
 
 
 @dataclass(frozen=True)

@@ -54,22 +54,12 @@ def from_camera_zero(estimate: Estimate) -> Estimate:
     return Estimate(pose, estimate.focal, estimate.depth, pair)
 
 
-def in_metres(estimate: Estimate, metric: np.ndarray) -> Estimate:
-    """The same scene in the unit that most frames of a depth in metres (N, P) agree on.
+def in_metres(solution: Solution, metric: np.ndarray) -> Solution:
+    """The same scene in the unit that most frames of a depth in metres (N, h, w) agree on.
 
     One factor for the video: the median over frames of each frame's median, so that neither moving
-    things nor frames that the depth network misjudges pull it.
+    things nor frames that the depth network misjudges pull it. Depth is multiplied where it is.
     """
-    ratio = torch.from_numpy(metric).to(estimate.depth).log() - estimate.depth.log()
-    unit = _agreed(ratio.nanmedian(dim=1).values)
-    pose = estimate.world_from_cam.clone()
-    pose[:, :3, 3] *= unit
-    pair = unit * estimate.world_from_pair
-    return Estimate(pose, estimate.focal, unit * estimate.depth, pair)
-
-
-def solution_in_metres(solution: Solution, metric: np.ndarray) -> Solution:
-    """The same for a solution; (N, h, w) depth in metres. Its depth is multiplied where it is."""
     depth = solution.depth
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = [np.log(there / here) for there, here in zip(metric, depth, strict=True)]
