@@ -13,10 +13,10 @@ from align3r.errors import UsageError
 from align3r.optim.state import Fixed, State
 from align3r.types import KnownCameras
 
-POSE_WEIGHT = 3e-4
+POSE_WEIGHT = 7e-4
 """Weight of the term. The errors of a predictor are smooth, so its many pixels are worth few
 independent ones; with this weight the result is better than the given poses and than a solve
-without them over a wide range of standard deviations (1e-4 with flow, 1e-3 without would be best).
+without them over a wide range of standard deviations (1e-3 with flow, 3e-4 without would be best).
 """
 
 

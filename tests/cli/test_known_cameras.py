@@ -66,7 +66,7 @@ def test_rough_poses_give_unit_and_frame_and_are_made_better(tmp_path: Path) -> 
     assert after < 0.7 * before
     apart = scene.world_from_cam[:, :3, 3] - given[frames, :3, 3]
     assert 0 < np.linalg.norm(apart, axis=1).max() < 5 * LENGTH
-    assert depth_ratio(scene) == pytest.approx(1, abs=0.2)
+    assert depth_ratio(scene) == pytest.approx(1, abs=0.15)
 
 
 def test_depth_maps_in_metres_give_the_unit(tmp_path: Path, capsys: Captured) -> None:

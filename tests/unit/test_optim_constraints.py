@@ -142,7 +142,7 @@ def test_both_solvers_come_to_the_same_poses() -> None:
     adam = solved(world, known, AlignOptions(solver="adam", steps=200, pixels=300))
     newton = solved(world, known)
     assert newton.losses["total"] <= 1.001 * adam.losses["total"]
-    assert newton.losses["pose"] == pytest.approx(adam.losses["pose"], rel=0.1)
+    assert newton.losses["pose"] == pytest.approx(adam.losses["pose"], rel=0.05)
     np.testing.assert_allclose(newton.world_from_cam, adam.world_from_cam, atol=0.02)
 
 
@@ -174,8 +174,7 @@ def test_a_rough_pose_that_is_wrong_does_not_spoil_the_others() -> None:
 def test_sharp_poses_are_met_and_blunt_ones_are_not() -> None:
     world = make_world(N, noise=0.05, step=0.3)
     poses = shaken(world)
-    faint = replace(NEWTON, flow_weight=0.01)  # the pose term is robust: sharp flow can outvote it
-    sharp = solved(world, rough(poses, 1e-3, 1e-5), faint).world_from_cam
+    sharp = solved(world, rough(poses, 1e-3, 1e-5)).world_from_cam
     np.testing.assert_allclose(sharp, poses, atol=1e-3)
     blunt = relative_errors(world, solved(world, rough(poses, 100, 10)).world_from_cam, unit=True)
     free = relative_errors(world, solved(world, KnownCameras()).world_from_cam, unit=True)
