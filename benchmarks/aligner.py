@@ -14,14 +14,8 @@ the depth (1: they agree); bytes are the peak above the inputs over pairs times 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
-import os
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from generated import load_generator
-from measure import write_json
+from measure import PeakMemory, write_json
 from own_masks import mask_iou, own_flows, own_masks
 
 from align3r.config import AlignOptions
@@ -61,37 +55,6 @@ class Case:
     graph: str
     options: AlignOptions = field(default_factory=AlignOptions)
     again: bool = False
-
-
-class Resident:
-    """Largest resident memory seen while a block runs, above what was there before it."""
-
-    def __init__(self) -> None:
-        self.peak_mb = 0.0
-
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        gc.collect()
-        # What the generator freed must leave the process, or the aligner gets it for nothing.
-        getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)
-        before, stop = self._now(), threading.Event()
-
-        def look() -> None:
-            while not stop.wait(0.01):
-                self.peak_mb = max(self.peak_mb, self._now() - before)
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-    @staticmethod
-    def _now() -> float:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def graph_of(problem: Any, name: str) -> tuple[list[tuple[int, int]], np.ndarray | None]:
@@ -162,7 +125,7 @@ def measure(problem: Any, case: Case, given: Inputs) -> dict[str, Any]:
         static = own_masks(given.predictions, given.flows, problem.n, solution=found)
         return solve(static=static, start=found), static
 
-    resident = Resident()
+    resident = PeakMemory(files=True)
     with resident.watch():
         whole()
     start = time.perf_counter()
@@ -172,7 +135,7 @@ def measure(problem: Any, case: Case, given: Inputs) -> dict[str, Any]:
     return {
         "pairs": len(given.predictions.edges),
         "seconds": seconds,
-        "bytes": 1e6 * resident.peak_mb / pair_pixels,
+        "bytes": 1e6 * resident.megabytes / pair_pixels,
         "objective": found.losses["total"],
         "mask_iou": mask_iou(static, problem.dynamic),
         **problem.evaluate(found.world_from_cam, found.focal, found.depth),

@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import math
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from generated import images_of, load_generator
-from measure import give_back_heap, write_json
+from measure import PeakMemory, write_json
 
 from align3r.config import AlignOptions, PairOptions
 from align3r.flow.pairs import empty_flows
@@ -164,35 +163,6 @@ def timed_parts() -> Iterator[dict[str, float]]:
 
 
 @dataclasses.dataclass
-class Memory:
-    """Largest anonymous resident memory while a block runs, above what there was (Linux)."""
-
-    peak_mb: float = 0.0
-
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        give_back_heap()
-        start, stop = self._now(), threading.Event()
-
-        def look() -> None:
-            while not stop.wait(0.02):
-                self.peak_mb = max(self.peak_mb, self._now() - start)
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-    @staticmethod
-    def _now() -> float:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        fields = dict(line.split(":", 1) for line in lines)
-        return int(fields["RssAnon"].split()[0]) * 1024 / 1e6
-
-
 def first_pairs(
     predictions: PairPredictions, flows: PairFlows, count: int
 ) -> tuple[PairPredictions, PairFlows]:
@@ -213,7 +183,7 @@ def measure(
     storage: Storage,
 ) -> dict[str, Any]:
     """Align one problem from files and score it."""
-    memory, start = Memory(), time.perf_counter()
+    memory, start = PeakMemory(files=False), time.perf_counter()
     with memory.watch(), timed_parts() as seconds:
         found: Solution = aligner.align(
             predictions,
@@ -228,7 +198,7 @@ def measure(
     steps = np.linalg.norm(np.diff(problem.poses[:, :3, 3], axis=0), axis=1)
     row["ate_%"] = 100 * row["ate_m"] / float(steps.sum())
     row |= {f"{part}_ms": 1000 * s / problem.n for part, s in seconds.items()}
-    cost = {"seconds": whole, "ms_a_frame": 1000 * whole / problem.n, "peak_mb": memory.peak_mb}
+    cost = {"seconds": whole, "ms_a_frame": 1000 * whole / problem.n, "peak_mb": memory.megabytes}
     return row | cost | {"losses": found.losses}
 
 
