@@ -37,7 +37,7 @@ SMOOTH_WITHOUT_FLOW = 5.0
 """Times the weight of smoothness where no flow is used: pair predictions alone say so little of
 small translations that the path is mostly their noise. Known poses say enough."""
 
-SMALLEST = 128
+SMALLEST = 160
 """Long side below which flow is not taken to be any sharper than it is there."""
 FLOW_PIXELS = 512
 """Long side of the image whose pixels the flow term counts in, whatever the working size: that is
