@@ -15,7 +15,7 @@ COMMANDS = {
     "reconstruct": "cameras, depth, moving masks and points from a video: the main job",
     "compare": "one video in several ways (depth or scale maps, solvers, ...), one report",
     "view": "look at a result in the browser",
-    "export": "write a result in other formats: tum, ply, glb",
+    "export": "write a result for other programs: colmap, nerfstudio, glb, rerun and more",
     "models": "weights of networks: list, download, verify",
     "doctor": "versions, device, free memory and a self-test",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
+from align3r.config import ExportOptions
 from align3r.io.ply import static_points
 from align3r.reconstruction import Reconstruction
 
@@ -45,6 +46,17 @@ def write_glb(
             _frustum(scene, i, depth=size), geom_name=f"camera_{i}", node_name=f"camera_{i}"
         )
     path.write_bytes(contents.export(file_type="glb"))
+
+
+def export_glb(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
+    """`write_glb` as a row of the table of exports."""
+    write_glb(
+        scene,
+        path,
+        max_points=options.max_points,
+        min_confidence=options.min_confidence,
+        seed=options.seed,
+    )
 
 
 def _frustum(scene: Reconstruction, i: int, *, depth: float) -> trimesh.path.Path3D:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from align3r.config import ExportOptions
 from align3r.reconstruction import Reconstruction
 
 _VERTEX = np.dtype(
@@ -31,6 +32,17 @@ def write_ply(
         scene, max_points=max_points, min_confidence=min_confidence, rng=rng
     )
     write_points_ply(points, colours, path)
+
+
+def export_ply(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
+    """`write_ply` as a row of the table of exports."""
+    write_ply(
+        scene,
+        path,
+        max_points=options.max_points,
+        min_confidence=options.min_confidence,
+        seed=options.seed,
+    )
 
 
 def write_points_ply(points: np.ndarray, colours: np.ndarray, path: Path) -> None:
