@@ -34,7 +34,7 @@ FLOORS = [
     ["prediction", "planning"],
     ["solving"],
     ["pipeline"],
-    ["evaluate"],
+    ["evaluate", "batch"],
     ["cli"],
     ["__main__"],
 ]
