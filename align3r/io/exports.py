@@ -1,6 +1,6 @@
 """Every export, once: the same table is the API, the command line and the docs.
 
-A new format is one row of `EXPORTS` and one writer, `write(scene, path, options)`; options of its own
+A new format is one row of `EXPORTS` and one writer, `write(scene, path, options)`; its own options
 are a dataclass in `config.ExportOptions`. The writer gets a scratch path: an empty folder that is
 there, or a file that is not, with the right suffix. What it leaves there takes the place of the old
 one only if it returns; if it raises, nothing has happened. What a person should know is logged.
