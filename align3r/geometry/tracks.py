@@ -9,11 +9,20 @@ something about the cameras, and a bundle adjustment has something to adjust to.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from align3r.geometry.corners import find_corners
+from align3r.geometry.followed import (
+    GATE,
+    Followed,
+    View,
+    follow,
+    pixels_for_steps,
+    renewed,
+    values_at,
+)
 from align3r.geometry.patches import WINDOW, cut_patches, register
 from align3r.geometry.triangulate import (
     Sightings,
@@ -23,30 +32,8 @@ from align3r.geometry.triangulate import (
     unproject,
 )
 
-REACH = 24
-"""Frames over which a point is registered to one image of it; then to a newer one."""
 _SAME_DEPTH = 0.05
 """A point is in sight where the depth map is within this share of its depth."""
-_GATE = 1 / 256
-"""Largest reprojection error, as a share of the long side of the image: 2 pixels of 512."""
-
-
-@dataclass(frozen=True)
-class View:
-    """One frame, as the tracks see it."""
-
-    grey: np.ndarray
-    """(H, W) uint8."""
-    depth: np.ndarray
-    """(H, W) float32 z-depth; nan where unknown."""
-    static: np.ndarray
-    """(H, W) bool."""
-    sure: np.ndarray
-    """(H, W) bool: the depth is good enough to begin a track."""
-    k: np.ndarray
-    """(3, 3) intrinsics; the centre of the top-left pixel is (0, 0)."""
-    world_from_cam: np.ndarray
-    """(4, 4)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +42,8 @@ class Tracks:
 
     points: np.ndarray
     """(P, 3) float64 in world coordinates."""
+    colours: np.ndarray
+    """(P, 3) uint8 RGB."""
     errors: np.ndarray
     """(P,) float64 mean reprojection error, pixels."""
     seen: Sightings
@@ -65,7 +54,8 @@ def find_tracks(views: Iterable[View], *, per_view: int) -> Tracks:
 
     Args:
         views: The frames in order, all of one size; each is looked at once and not kept.
-        per_view: About how many points every frame shall see; fewer where there are no corners.
+        per_view: About how many points every frame shall see, fewer where there are no corners; 0
+            for none, but every frame is taken.
 
     Returns:
         Points that are seen in two or more frames; those out of sight for long come back as others.
@@ -73,35 +63,11 @@ def find_tracks(views: Iterable[View], *, per_view: int) -> Tracks:
     tracker = _Tracker(per_view)
     k, poses = [], []
     for frame, view in enumerate(views):
-        tracker.look(frame, view)
+        if per_view:
+            tracker.look(frame, view)
         k.append(view.k)
         poses.append(view.world_from_cam)
-    return tracker.tracks(np.array(k), np.array(poses))
-
-
-@dataclass(frozen=True)
-class _Followed:
-    """M points that are looked for in the next frames."""
-
-    number: np.ndarray
-    """(M,) int64."""
-    points: np.ndarray
-    """(M, 3) float64 in world coordinates."""
-    templates: np.ndarray
-    """(M, side, side) uint8: what they look like."""
-    across: np.ndarray
-    """(M, 3, 2) steps in the world for a step of one pixel in the template, across the view."""
-    since: np.ndarray
-    """(M,) int64 frame of the templates."""
-    last: np.ndarray
-    """(M,) int64 frame that they were last seen in."""
-
-    def chosen(self, which: np.ndarray) -> _Followed:
-        return _Followed(*(values[which] for values in vars(self).values()))
-
-    def and_also(self, other: _Followed) -> _Followed:
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return _Followed(*(np.concatenate(pair) for pair in pairs))
+    return tracker.tracks(np.array(k).reshape(-1, 3, 3), np.array(poses).reshape(-1, 4, 4))
 
 
 class _Tracker:
@@ -109,20 +75,21 @@ class _Tracker:
 
     def __init__(self, per_view: int) -> None:
         self._per_view = per_view
-        self._followed: _Followed | None = None
+        self._followed: Followed | None = None
         self._starts: list[np.ndarray] = []
+        self._colours: list[np.ndarray] = []
         self._seen: list[Sightings] = []
         self._gate = 0.0
         self._n = 0
 
     def look(self, frame: int, view: View) -> None:
         """See again what is followed, and follow corners where nothing is."""
-        self._gate = _GATE * max(view.grey.shape)
+        self._gate = GATE * max(view.grey.shape)
         pixels = np.zeros((0, 2))
         if self._followed is not None:
             seen, pixels = self._see_again(self._followed, view)
             self._note(frame, self._followed.number[seen], pixels, view)
-            self._followed = _renewed(self._followed, seen, pixels, frame=frame, view=view)
+            self._followed = renewed(self._followed, seen, pixels, frame=frame, view=view)
         height, width = view.grey.shape
         corners = find_corners(
             view.grey,
@@ -134,27 +101,29 @@ class _Tracker:
         )
         number = np.arange(self._n, self._n + len(corners))
         self._n += len(corners)
-        points = unproject(corners, _at(view.depth, corners), view.k, view.world_from_cam)
+        points = unproject(corners, values_at(view.depth, corners), view.k, view.world_from_cam)
         self._starts.append(points)
+        self._colours.append(values_at(view.rgb, corners))
         self._note(frame, number, corners, view)
-        new = _follow(number, points, corners, frame=frame, view=view)
+        new = follow(number, points, corners, frame=frame, view=view)
         self._followed = new if self._followed is None else self._followed.and_also(new)
 
-    def _see_again(self, followed: _Followed, view: View) -> tuple[np.ndarray, np.ndarray]:
+    def _see_again(self, followed: Followed, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Numbers (in `followed`) of what is seen in a view, and the pixels where."""
         expected, depth = project(followed.points, view.k, view.world_from_cam)
         there = np.flatnonzero(_in_sight(expected, depth, view))
         expected, followed = expected[there], followed.chosen(there)
-        warps = _pixels_for_steps(followed, expected, depth[there], view)
+        warps = pixels_for_steps(followed, expected, depth[there], view)
         side = followed.templates.shape[1]
         patches = cut_patches(view.grey, expected, side=side, warps=warps)
         steps, good = register(followed.templates, patches)
         pixels = expected + np.einsum("mij,mj->mi", warps, steps)
         good &= np.hypot(*(pixels - expected).T) <= self._gate
+        good &= _inside(pixels, view.grey.shape)
         return there[good], pixels[good]
 
     def _note(self, frame: int, number: np.ndarray, pixels: np.ndarray, view: View) -> None:
-        depth = _at(view.depth, pixels).astype(np.float64)
+        depth = values_at(view.depth, pixels).astype(np.float64)
         # Beside the point the depth may be unknown, or that of something in front of it.
         known = np.isfinite(depth) & (depth > 0)
         frames = np.full(len(number), frame, np.int64)
@@ -173,56 +142,8 @@ class _Tracker:
             points = refine_points(points, seen, k, poses)
             seen = seen.chosen(reprojection_errors(points, seen, k, poses) <= self._gate)
             seen = seen.chosen(np.bincount(seen.point, minlength=len(points))[seen.point] >= 2)
-        return _packed(points, seen, reprojection_errors(points, seen, k, poses))
-
-
-def _follow(
-    number: np.ndarray, points: np.ndarray, pixels: np.ndarray, *, frame: int, view: View
-) -> _Followed:
-    """Points with what they look like here."""
-    # Room around the window for what the registration may find, and for its coarser level.
-    side = WINDOW + 2 * round(2 * _GATE * max(view.grey.shape)) + 6
-    depth = project(points, view.k, view.world_from_cam)[1]
-    across = view.world_from_cam[:3, :3] @ np.linalg.inv(view.k)[:, :2]
-    return _Followed(
-        number=number,
-        points=points,
-        templates=cut_patches(view.grey, pixels, side=side),
-        across=across * depth[:, None, None],
-        since=np.full(len(number), frame, np.int64),
-        last=np.full(len(number), frame, np.int64),
-    )
-
-
-def _renewed(
-    followed: _Followed, seen: np.ndarray, pixels: np.ndarray, *, frame: int, view: View
-) -> _Followed:
-    """Without what has long been out of sight; old templates give way to what is seen now."""
-    last = followed.last.copy()
-    last[seen] = frame
-    followed = replace(followed, last=last)
-    old = frame - followed.since[seen] >= REACH
-    again = _follow(
-        followed.number[seen[old]],
-        followed.points[seen[old]],
-        pixels[old],
-        frame=frame,
-        view=view,
-    )
-    stays = frame - followed.last < REACH // 2
-    stays[seen[old]] = False
-    return followed.chosen(stays).and_also(again)
-
-
-def _pixels_for_steps(
-    followed: _Followed, expected: np.ndarray, depth: np.ndarray, view: View
-) -> np.ndarray:
-    """(M, 2, 2) pixels here for one pixel in the template: it comes nearer, it turns."""
-    in_cam = np.einsum("ji,mjk->mik", view.world_from_cam[:3, :3], followed.across)
-    rays = np.column_stack([expected, np.ones(len(expected))])
-    image = np.einsum("ij,mjk->mik", view.k, in_cam)
-    moved = image[:, :2] - rays[:, :2, None] * image[:, 2:]
-    return np.asarray(moved / depth[:, None, None])
+        colours = np.concatenate([np.zeros((0, 3), np.uint8), *self._colours])
+        return _packed(points, colours, seen, reprojection_errors(points, seen, k, poses))
 
 
 def _in_sight(pixels: np.ndarray, depth: np.ndarray, view: View) -> np.ndarray:
@@ -231,8 +152,8 @@ def _in_sight(pixels: np.ndarray, depth: np.ndarray, view: View) -> np.ndarray:
         inside = (depth > 0) & _inside(pixels, view.grey.shape)
     there = np.flatnonzero(inside)
     with np.errstate(invalid="ignore"):
-        same = np.abs(_at(view.depth, pixels[there]) / depth[there] - 1) <= _SAME_DEPTH
-    inside[there] = same & _at(view.static, pixels[there])
+        same = np.abs(values_at(view.depth, pixels[there]) / depth[there] - 1) <= _SAME_DEPTH
+    inside[there] = same & values_at(view.static, pixels[there])
     return np.asarray(inside)
 
 
@@ -245,13 +166,7 @@ def _inside(pixels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     )
 
 
-def _at(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Values at the nearest pixels, all inside."""
-    u, v = np.rint(pixels).astype(np.int64).T
-    return np.asarray(image[v, u])
-
-
-def _packed(points: np.ndarray, seen: Sightings, error: np.ndarray) -> Tracks:
+def _packed(points: np.ndarray, colours: np.ndarray, seen: Sightings, error: np.ndarray) -> Tracks:
     """Without the points that nobody sees, and in order."""
     order = np.lexsort([seen.frame, seen.point])
     seen, error = seen.chosen(order), error[order]
@@ -259,6 +174,7 @@ def _packed(points: np.ndarray, seen: Sightings, error: np.ndarray) -> Tracks:
     total = np.bincount(number, weights=error, minlength=len(used))
     return Tracks(
         points=points[used],
+        colours=colours[used],
         errors=total / np.maximum(np.bincount(number, minlength=len(used)), 1),
         seen=Sightings(number.astype(np.int64), seen.frame, seen.pixel, seen.depth),
     )
