@@ -204,6 +204,8 @@ class ExportOptions:
     """Points need at least this confidence."""
     max_points: int = 1_000_000
     """Most points in ply, glb and the like."""
+    max_frame_points: int = 100_000
+    """Most points of a single frame, in ply-frames and of what moves."""
     source: str | None = None
     """The video or images that the result was made from, to write images at their full size; where
     they were at the time when not given."""

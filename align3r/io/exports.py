@@ -60,7 +60,16 @@ EXPORTS: dict[str, Export] = {
         "tum:export_tum",
     ),
     "ply": Export("points.ply", "static points, OpenCV axes (y down)", "ply:export_ply"),
-    "glb": Export("scene.glb", "static points and cameras, y up", "glb:export_glb"),
+    "ply-frames": Export(
+        "ply-frames",
+        "a cloud a frame with confidence and moving, OpenCV axes (y down)",
+        "ply:export_ply_frames",
+    ),
+    "glb": Export(
+        "scene.glb",
+        "static points, a film of the moving ones, cameras; y up",
+        "glb:export_glb",
+    ),
 }
 """Every format by the name a person types."""
 
