@@ -7,9 +7,18 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Options", "Reconstruction", "__version__", "compare", "load", "reconstruct"]
+__all__ = [
+    "Options",
+    "Reconstruction",
+    "__version__",
+    "compare",
+    "load",
+    "reconstruct",
+    "reconstruct_many",
+]
 
 if TYPE_CHECKING:
+    from align3r.batch.runner import reconstruct_many as reconstruct_many
     from align3r.config import Options as Options
     from align3r.evaluate.comparing import compare as compare
     from align3r.io.result import load as load
@@ -25,6 +34,7 @@ _HOMES = {
     "compare": "align3r.evaluate.comparing",
     "load": "align3r.io.result",
     "reconstruct": "align3r.pipeline",
+    "reconstruct_many": "align3r.batch.runner",
 }
 
 

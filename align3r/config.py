@@ -184,6 +184,45 @@ class OutputOptions:
     """Replace an existing result folder."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ColmapOptions:
+    """What a COLMAP model holds."""
+
+    text: bool = False
+    """Write the model as text, not binary."""
+    points: int = 100_000
+    """Most points beyond the tracks: static, confident, evenly thinned; 0 for tracks only."""
+    tracks: int = 300
+    """About how many tracked points every image holds; 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How a result is written in other programs' formats."""
+
+    min_confidence: float = 1.5
+    """Points need at least this confidence."""
+    max_points: int = 1_000_000
+    """Most points in ply, glb and the like."""
+    max_frame_points: int = 100_000
+    """Most points of a single frame, in ply-frames and of what moves."""
+    source: str | None = None
+    """The video or images that the result was made from, to write images at their full size; where
+    they were at the time when not given."""
+    images: Literal["auto", "source", "working"] = "auto"
+    """Size of written images: that of the source, that of the result's own images, or that of the
+    source if it is there and else the result's (auto)."""
+    image_format: Literal["jpg", "png"] = "jpg"
+    """File type of written images."""
+    depth_levels: float = 1000.0
+    """Grey levels of a 16-bit depth image to one unit of length; 1000 makes metres into mm."""
+    overwrite: bool = False
+    """Replace a folder that is there and is no export of the same format."""
+    seed: int = 0
+    """Chooses the points that are kept when there are too many."""
+    colmap: ColmapOptions = field(default_factory=ColmapOptions)
+
+
 _LEAST = {
     "seed": 0,
     "memory_budget": 0.001,

@@ -45,3 +45,30 @@ class WeightsError(Align3rError):
 
 class MissingExtraError(UsageError):
     """An optional library is not installed."""
+
+
+def in_words(error: BaseException) -> Align3rError | None:
+    """The error as one of the family, where it says something a user can act on."""
+    if isinstance(error, Align3rError):
+        return error
+    # torch reports a full memory as a RuntimeError, by a class or a text that differ by device.
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text)
+    ):
+        return NoRoomError(
+            "the memory is not enough for this video at this size",
+            hint="add --input.size 384, --max-frames 100, or both",
+        )
+    if isinstance(error, OSError) and error.strerror:
+        what = f"{error.filename}: " if error.filename is not None else ""
+        return InputError(
+            f"{what}{error.strerror.lower()}", hint="check the path, its rights and the free space"
+        )
+    return None
+
+
+def first_line(error: BaseException) -> str:
+    """What an error that is none of the family says, in one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no message"

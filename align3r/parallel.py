@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_most_threads: int | None = None
+
+
+def limit_threads(count: int) -> None:
+    """From now on this process computes in at most so many threads, whatever the library.
+
+    For processes that share a machine: two that both use all cores wait for each other.
+    """
+    global _most_threads
+    import cv2
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    _most_threads = count
+    cv2.setNumThreads(count)
+    torch.set_num_threads(count)
+    threadpool_limits(count)
 
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -17,7 +36,7 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
     The order of the results, and so every number, does not depend on the threads. Only a few
     items are in the air at a time, so results that are not taken do not pile up.
     """
-    workers = os.cpu_count() or 1
+    workers = min(os.cpu_count() or 1, _most_threads or sys.maxsize)
     with ThreadPoolExecutor(workers) as pool:
         waiting = []
         for item in items:

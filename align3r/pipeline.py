@@ -17,7 +17,7 @@ from align3r.given import Given, read_given
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.maps import ArrayMaps
 from align3r.io.residuals import residuals_info
-from align3r.io.sources import Source
+from align3r.io.sources import Source, absolute_source
 from align3r.io.whole import check_output
 from align3r.pairing.memory import GB, MemoryPlan, Room, require_room
 from align3r.pairwise.registry import (
@@ -118,6 +118,7 @@ def _reconstruct(
         log.warning("%s", warning)
     info = {
         "source": given.frames.source,
+        "source_path": absolute_source(source),
         "align3r": __version__,
         "options": asdict(options),
         "losses": solution.losses,

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from align3r.config import OutputOptions
+from align3r.config import ExportOptions, OutputOptions
 
 ScaleKind = Literal["relative", "prior-metric", "known-camera"]
 
@@ -123,10 +123,34 @@ class Reconstruction:
             InputError: The place cannot be written, or is full.
             UsageError: The folder exists and `options.overwrite` is off.
         """
-        # The one look upwards: what people see beside the numbers is made by the viewer's room.
+        # A look upwards: what people see beside the numbers is made by the viewer's room.
         from align3r.view.folder import save
 
         return save(self, out, options or OutputOptions())
+
+    def export(
+        self, to: str, path: str | Path, *, options: ExportOptions | None = None, **overrides: Any
+    ) -> Path:
+        """Write the scene in another program's format, whole or not at all.
+
+        Args:
+            to: Name of the format: "colmap", "nerfstudio", "tum", "ply", "glb" and more; see
+                `align3r.io.exports.EXPORTS`.
+            path: The file or the folder to write.
+            options: How; the defaults when not given.
+            **overrides: Fields of `ExportOptions` by name, e.g. `source="video.mp4"`.
+
+        Returns:
+            `path`.
+
+        Raises:
+            UsageError: There is no such format or option, or `path` is taken by something else.
+            InputError: The place cannot be written, is full, or a file of the scene is damaged.
+        """
+        # The other look upwards, to every file format.
+        from align3r.io.exports import export
+
+        return export(self, to, path, options=options, **overrides)
 
     def _frame_points(
         self, i: int, *, min_confidence: float, moving: bool | None, stride: int

@@ -34,14 +34,17 @@ FLOORS = [
     ["prediction", "planning"],
     ["solving"],
     ["pipeline"],
-    ["evaluate"],
+    ["evaluate", "batch"],
     ["cli"],
     ["__main__"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The words everybody speaks; the other rooms of the ground floor may use them.
 WORDS = {"errors", "types", "config"}
-ALLOWED = {("align3r.reconstruction", "align3r.view.folder")}
+ALLOWED = {
+    ("align3r.reconstruction", "align3r.view.folder"),
+    ("align3r.reconstruction", "align3r.io.exports"),
+}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

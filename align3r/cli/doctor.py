@@ -68,7 +68,7 @@ def facts() -> list[tuple[str, str]]:
     """Name and value of what a bug report should contain."""
     from align3r import __version__
     from align3r.device import free_memory_bytes, resolve_device
-    from align3r.view.video_writer import find_h264_encoder
+    from align3r.io.video_writer import find_h264_encoder
 
     found = [("align3r", __version__), ("python", sys.version.split()[0])]
     found.append(("system", platform.platform()))

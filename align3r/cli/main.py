@@ -9,13 +9,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from align3r.errors import Align3rError, InputError, NoRoomError, UsageError
+from align3r.errors import UsageError, first_line, in_words
 
 COMMANDS = {
     "reconstruct": "cameras, depth, moving masks and points from a video: the main job",
     "compare": "one video in several ways (depth or scale maps, solvers, ...), one report",
+    "batch": "many videos, on this machine or on a Ray cluster; what is done is skipped",
     "view": "look at a result in the browser",
-    "export": "write a result in other formats: tum, ply, glb",
+    "export": "write a result for other programs: colmap, nerfstudio, glb, rerun and more",
     "models": "weights of networks: list, download, verify",
     "doctor": "versions, device, free memory and a self-test",
 }
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 fine, 1 unknown error, 2 usage, 3 input or output, 4 memory, 5 no solution,
-        6 weights, 130 interrupted.
+        6 weights, 7 some videos of a batch failed, 130 interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        resumable = words[:1] in (["reconstruct"], ["compare"])
+        resumable = words[:1] in (["reconstruct"], ["compare"], ["batch"])
         hint = "; run the same command again to resume" if resumable else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return INTERRUPTED
@@ -82,7 +83,8 @@ def _overview() -> str:
         "  align3r COMMAND --help                   all options of a command\n"
         "  align3r --version\n\n"
         "exit codes: 0 fine, 2 usage, 3 input or output, 4 not enough memory, 5 no solution,\n"
-        "            6 weights not to be had, 130 interrupted, 1 anything else"
+        "            6 weights not to be had, 7 some videos of a batch failed, 130 interrupted,\n"
+        "            1 anything else"
     )
 
 
@@ -90,9 +92,9 @@ def _report(error: Exception, *, debug: bool) -> int:
     """Print one sentence and one hint on stderr; give the exit code."""
     if debug:
         traceback.print_exception(error)
-    known = _in_words(error)
+    known = in_words(error)
     if known is None:
-        print(f"error: {type(error).__name__}: {_first_line(error)}", file=sys.stderr)
+        print(f"error: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
         if not debug:
             print("hint: run again with --debug for the traceback", file=sys.stderr)
         return 1
@@ -100,29 +102,3 @@ def _report(error: Exception, *, debug: bool) -> int:
     if known.hint:
         print(f"hint: {known.hint}", file=sys.stderr)
     return known.exit_code
-
-
-def _in_words(error: Exception) -> Align3rError | None:
-    """The error as one of the family, where it says something a user can act on."""
-    if isinstance(error, Align3rError):
-        return error
-    # torch reports a full memory as a RuntimeError, by a class or a text that differ by device.
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text)
-    ):
-        return NoRoomError(
-            "the memory is not enough for this video at this size",
-            hint="add --input.size 384, --max-frames 100, or both",
-        )
-    if isinstance(error, OSError) and error.strerror:
-        what = f"{error.filename}: " if error.filename is not None else ""
-        return InputError(
-            f"{what}{error.strerror.lower()}", hint="check the path, its rights and the free space"
-        )
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no message"

@@ -1,19 +1,37 @@
-"""Points and cameras as binary glTF, which every 3D viewer opens; its axes are y-up."""
+"""The scene as binary glTF, which every 3D viewer opens: y up, cameras, and a film of what moves.
+
+What moves is one node a frame, switched on and off by an animated scale of 1 or 0 with STEP
+interpolation. The specification names this as the way to animate visibility (glTF 2.0,
+"Transformations": a node whose scale is zero need not be drawn), so it plays wherever animations
+play: three.js, Babylon, Blender. KHR_node_visibility would need KHR_animation_pointer, which
+three.js skips. A reader that knows no animations shows the first frame.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import trimesh
+from scipy.spatial.transform import Rotation
 
-from align3r.io.ply import static_points
+from align3r import __version__
+from align3r.config import ExportOptions
+from align3r.io.clouds import moving_cloud_of, static_cloud
+from align3r.io.gltf import LINES, POINTS, Gltf, glb_file
 from align3r.reconstruction import Reconstruction
 
 YUP_FROM_WORLD = np.diag([1.0, -1.0, -1.0, 1.0])
 """glTF (x right, y up, z backward) from our world (x right, y down, z forward)."""
+CV_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
+"""Our camera axes from glTF's: a glTF camera looks along -z with y up."""
 
 _FRUSTUM_EDGES = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1]])
+_FIRST_RGB, _LAST_RGB, _NOW_RGB = (255, 64, 0), (0, 64, 255), (255, 220, 40)
+_FRUSTUM_SHARE = 0.05
+"""Depth of a frustum in typical distances: it can be seen and does not hide the scene."""
 
 
 def write_glb(
@@ -22,46 +40,225 @@ def write_glb(
     *,
     max_points: int = 500_000,
     min_confidence: float = 1.5,
-    seed: int = 0,
+    max_frame_points: int = 100_000,
 ) -> None:
-    """Write the static, confident points and one frustum a frame, first red and last blue.
+    """Write static points, moving points of every frame, cameras and frusta, red to blue.
+
+    Nodes: `static`; `moving_000000` ..., of which one is on at a time; `camera_000000` ..., a
+    camera a frame; `frusta`, all of them as lines; `camera`, which follows the path.
+
+    Args:
+        scene: What to write; its frames are read one after the other.
+        path: The file.
+        max_points: Most static points, and most moving points of all frames together.
+        min_confidence: Least confidence of a static point.
+        max_frame_points: Most moving points of a frame.
 
     Raises:
         OSError: The file cannot be written.
+        UsageError: It would be larger than the format allows.
     """
-    rng = np.random.default_rng(seed)
-    points, colours = static_points(
-        scene, max_points=max_points, min_confidence=min_confidence, rng=rng
-    )
-    rotation = YUP_FROM_WORLD[:3, :3]
-    contents = trimesh.Scene()
-    if len(points):
-        alpha = np.full((len(colours), 1), 255, np.uint8)
-        cloud = trimesh.PointCloud(points @ rotation.T, colors=np.hstack([colours, alpha]))
-        contents.add_geometry(cloud, geom_name="points", node_name="points")
-    size = _frustum_depth(scene, points)
-    for i in range(len(scene)):
-        contents.add_geometry(
-            _frustum(scene, i, depth=size), geom_name=f"camera_{i}", node_name=f"camera_{i}"
+    per_frame = min(max_frame_points, max(max_points // len(scene), 1))
+    asset = {"generator": f"align3r {__version__}", "extras": _extras(scene)}
+    with glb_file(path, asset=asset, extensions=["KHR_materials_unlit"]) as gltf:
+        material = gltf.add(
+            "materials",
+            name="colours of the video",
+            pbrMetallicRoughness={"metallicFactor": 0.0},
+            extensions={"KHR_materials_unlit": {}},
         )
-    path.write_bytes(contents.export(file_type="glb"))
+        cloud = static_cloud(scene, max_points=max_points, min_confidence=min_confidence)
+        size = _frustum_depth(scene, cloud.points)
+        roots = list(_static_node(gltf, cloud.points, cloud.colours, material))
+        del cloud
+        moving = _moving_nodes(gltf, scene, material, max_points=per_frame)
+        if moving:
+            roots.append(gltf.node("moving", children=list(moving.values())))
+        roots += _camera_nodes(gltf, scene, material, size=size)
+        _animate(gltf, _Keys.of(scene.times), moving, camera=roots[-1], poses=_yup_poses(scene))
+        gltf.add("scenes", name="align3r", nodes=roots)
 
 
-def _frustum(scene: Reconstruction, i: int, *, depth: float) -> trimesh.path.Path3D:
-    """Camera i as eight lines in y-up axes: its centre and its image corners at a depth."""
+def export_glb(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
+    """`write_glb` as a row of the table of exports."""
+    write_glb(
+        scene,
+        path,
+        max_points=options.max_points,
+        min_confidence=options.min_confidence,
+        max_frame_points=options.max_frame_points,
+    )
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """When frames begin and end in the animation, in float32 seconds from the first frame."""
+
+    begin: np.ndarray
+    """(N,)."""
+    end: np.ndarray
+    """(N,): the next frame's begin; the last frame stays as long as the median one."""
+
+    @staticmethod
+    def of(times: np.ndarray) -> _Keys:
+        begin = times - times[0]
+        last = begin[-1] + (float(np.median(np.diff(times))) if len(times) > 1 else 1.0)
+        ends = np.append(begin[1:], last)
+        return _Keys(begin.astype(np.float32), ends.astype(np.float32))
+
+
+def _extras(scene: Reconstruction) -> dict[str, Any]:
+    return {
+        "axes": "x right, y up, z backward",
+        "scale": scene.scale,
+        "frames": len(scene),
+        "size": list(scene.size),
+        "first_time_s": float(scene.times[0]),
+    }
+
+
+def _static_node(
+    gltf: Gltf, points: np.ndarray, colours: np.ndarray, material: int
+) -> Iterator[int]:
+    if len(points):
+        mesh = gltf.mesh("static", _yup(points), colours, mode=POINTS, material=material)
+        yield gltf.node("static", mesh=mesh)
+
+
+def _moving_nodes(
+    gltf: Gltf, scene: Reconstruction, material: int, *, max_points: int
+) -> dict[int, int]:
+    """Node of every frame in which something moves; at rest the first frame is on."""
+    nodes = {}
+    for i in range(len(scene)):
+        cloud = moving_cloud_of(scene, i, max_points=max_points)
+        if len(cloud):
+            name = f"moving_{i:06d}"
+            mesh = gltf.mesh(
+                name, _yup(cloud.points), cloud.colours, mode=POINTS, material=material
+            )
+            nodes[i] = gltf.node(name, mesh=mesh, scale=[float(i == 0)] * 3)
+    return nodes
+
+
+def _camera_nodes(
+    gltf: Gltf, scene: Reconstruction, material: int, *, size: float
+) -> tuple[int, int, int]:
+    """The cameras of all frames, their frusta as lines, and last the camera that moves.
+
+    glTF cameras have their principal point in the middle; the drawn frusta are exact.
+    """
+    poses = _yup_poses(scene)
+    known: dict[tuple[float, float], int] = {}
+    cameras = []
+    for i, k in enumerate(scene.intrinsics):
+        lens = _lens(k, scene.size)
+        if lens not in known:
+            known[lens] = gltf.add(
+                "cameras",
+                type="perspective",
+                perspective={"yfov": lens[0], "aspectRatio": lens[1], "znear": 0.2 * size},
+            )
+        cameras.append(gltf.node(f"camera_{i:06d}", camera=known[lens], **_placed(poses[i])))
+    corners = np.stack([_frustum(scene, i, depth=size) for i in range(len(scene))])
+    in_yup = np.einsum("nij,nkj->nki", poses[:, :3, :3], corners) + poses[:, None, :3, 3]
+    age = np.linspace(0, 1, len(scene))[:, None]
+    colours = np.round((1 - age) * _FIRST_RGB + age * _LAST_RGB).astype(np.uint8)
+    edges = in_yup[:, _FRUSTUM_EDGES].reshape(-1, 3)
+    frusta = gltf.mesh(
+        "frusta",
+        edges,
+        np.repeat(colours, 2 * len(_FRUSTUM_EDGES), axis=0),
+        mode=LINES,
+        material=material,
+    )
+    # A little larger than the one of the same frame, so that it can be told apart.
+    now = 1.15 * corners[0][_FRUSTUM_EDGES].reshape(-1, 3)
+    yellow = np.tile(np.array(_NOW_RGB, np.uint8), (len(now), 1))
+    mesh = gltf.mesh("camera", now, yellow, mode=LINES, material=material)
+    return (
+        gltf.node("cameras", children=cameras),
+        gltf.node("frusta", mesh=frusta),
+        gltf.node(
+            "camera",
+            mesh=mesh,
+            camera=known[_lens(scene.intrinsics[0], scene.size)],
+            **_placed(poses[0]),
+        ),
+    )
+
+
+def _animate(
+    gltf: Gltf, keys: _Keys, moving: dict[int, int], *, camera: int, poses: np.ndarray
+) -> None:
+    """One animation, as long as the video: moving nodes take turns, the camera goes its way."""
+    n = len(poses)
+    if n < 2:
+        return
+    samplers: list[dict[str, Any]] = []
+    channels: list[dict[str, Any]] = []
+
+    def channel(node: int, path: str, when: int, values: int, interpolation: str) -> None:
+        samplers.append({"input": when, "output": values, "interpolation": interpolation})
+        target = {"node": node, "path": path}
+        channels.append({"sampler": len(samplers) - 1, "target": target})
+
+    patterns = {
+        on: gltf.accessor(np.repeat(np.array(on, np.float32)[:, None], 3, axis=1))
+        for on in ((1, 0), (0, 1, 0), (0, 1, 1))
+    }
+    for i, node in moving.items():
+        begin, end = keys.begin[i], keys.end[i]
+        # The last frame stays on at the very end, where players may stop.
+        on = (1, 0) if i == 0 else (0, 1, 1) if i == n - 1 else (0, 1, 0)
+        times = np.array([begin, end] if i == 0 else [0, begin, end], np.float32)
+        channel(node, "scale", gltf.accessor(times, bounds=True), patterns[on], "STEP")
+    placed = [_placed(pose) for pose in (*poses, poses[-1])]
+    when = gltf.accessor(np.append(keys.begin, keys.end[-1]), bounds=True)
+    for path in ("translation", "rotation"):
+        values = np.array([place[path] for place in placed])
+        if path == "rotation":
+            values = _continuous(values)
+        channel(camera, path, when, gltf.accessor(values.astype(np.float32)), "LINEAR")
+    gltf.add("animations", name="video", samplers=samplers, channels=channels)
+
+
+def _yup(points: np.ndarray) -> np.ndarray:
+    return np.asarray(points * np.array([1, -1, -1], points.dtype))
+
+
+def _yup_poses(scene: Reconstruction) -> np.ndarray:
+    """(N, 4, 4) poses of glTF cameras in y-up axes."""
+    return np.asarray(YUP_FROM_WORLD @ scene.world_from_cam @ CV_FROM_GL)
+
+
+def _placed(pose: np.ndarray) -> dict[str, list[float]]:
+    """A pose as the fields of a node; a node that is animated must not have a matrix."""
+    quat_xyzw = Rotation.from_matrix(pose[:3, :3]).as_quat()
+    return {"translation": pose[:3, 3].tolist(), "rotation": quat_xyzw.tolist()}
+
+
+def _continuous(quat_xyzw: np.ndarray) -> np.ndarray:
+    """The same rotations without sign jumps, which interpolation would follow."""
+    turns = np.sum(quat_xyzw[1:] * quat_xyzw[:-1], axis=1) < 0
+    signs = np.where(np.append(False, np.cumsum(turns) % 2 == 1), -1.0, 1.0)
+    return np.asarray(quat_xyzw * signs[:, None])
+
+
+def _lens(k: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
+    """Vertical field of view in radians, and aspect ratio in lengths rather than pixels."""
+    width, height = size
+    yfov = 2 * np.arctan(height / (2 * k[1, 1]))
+    return round(float(yfov), 9), round(float(width * k[1, 1] / (height * k[0, 0])), 9)
+
+
+def _frustum(scene: Reconstruction, i: int, *, depth: float) -> np.ndarray:
+    """(5, 3) centre and image corners of camera i at a depth, in glTF's camera axes."""
     width, height = scene.size
     # Image borders are half a pixel outside the outermost pixel centres.
     u, v = np.array([0, width, width, 0]) - 0.5, np.array([0, 0, height, height]) - 0.5
     rays = np.stack([u, v, np.ones(4)], axis=1) @ np.linalg.inv(scene.intrinsics[i]).T
-    centre_and_corners = np.vstack([np.zeros(3), rays * depth])
-    yup_from_cam = YUP_FROM_WORLD @ scene.world_from_cam[i]
-    vertices = centre_and_corners @ yup_from_cam[:3, :3].T + yup_from_cam[:3, 3]
-    age = i / max(len(scene) - 1, 1)
-    colour = np.array([[round(255 * (1 - age)), 64, round(255 * age), 255]], np.uint8)
-    lines = [trimesh.path.entities.Line(edge) for edge in _FRUSTUM_EDGES]
-    return trimesh.path.Path3D(
-        entities=lines, vertices=vertices, colors=np.repeat(colour, len(lines), axis=0)
-    )
+    return np.vstack([np.zeros(3), rays * depth]) * [1, -1, -1]
 
 
 def _frustum_depth(scene: Reconstruction, points: np.ndarray) -> float:
@@ -70,4 +267,4 @@ def _frustum_depth(scene: Reconstruction, points: np.ndarray) -> float:
     if not len(points):
         return float(np.ptp(centres, axis=0).max()) * 0.1 or 0.1
     distance = np.median(np.linalg.norm(points - centres.mean(axis=0), axis=1))
-    return float(distance) * 0.05 or 0.1
+    return float(distance) * _FRUSTUM_SHARE or 0.1

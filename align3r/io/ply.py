@@ -6,67 +6,114 @@ from pathlib import Path
 
 import numpy as np
 
+from align3r.config import ExportOptions
+from align3r.io.clouds import (
+    Cloud,
+    frame_stride,
+    join,
+    moving_cloud_of,
+    static_cloud,
+    static_cloud_of,
+)
 from align3r.reconstruction import Reconstruction
 
-_VERTEX = np.dtype(
-    [(axis, "<f4") for axis in "xyz"] + [(colour, "u1") for colour in ("red", "green", "blue")]
-)
+_XYZ = tuple((axis, "<f4") for axis in "xyz")
+_RGB = tuple((colour, "u1") for colour in ("red", "green", "blue"))
+_NAMES = {"<f4": "float", "|u1": "uchar"}
 
 
 def write_ply(
-    scene: Reconstruction,
-    path: Path,
-    *,
-    max_points: int = 1_000_000,
-    min_confidence: float = 1.5,
-    seed: int = 0,
+    scene: Reconstruction, path: Path, *, max_points: int = 1_000_000, min_confidence: float = 1.5
 ) -> None:
-    """Write the static, confident points of all frames, thinned at random to `max_points`.
+    """Write the static scene: the most confident point of every voxel, at most `max_points`.
 
     Raises:
         OSError: The file cannot be written.
     """
-    rng = np.random.default_rng(seed)
-    points, colours = static_points(
-        scene, max_points=max_points, min_confidence=min_confidence, rng=rng
+    cloud = static_cloud(scene, max_points=max_points, min_confidence=min_confidence)
+    write_points_ply(cloud.points, cloud.colours, path)
+
+
+def write_ply_frames(
+    scene: Reconstruction, folder: Path, *, max_points: int = 100_000, min_confidence: float = 1.5
+) -> None:
+    """Write what every frame sees as `folder`/000000.ply ..., all in the one world.
+
+    Beside position and colour, a point has its `confidence` (float) and whether it is `moving`
+    (uchar, 0 or 1). Static points have at least `min_confidence`; moving points are all there,
+    whatever theirs. Files are numbered by position in the result, as depth and images are.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    stride = frame_stride(scene, max_points=max_points)
+    for i in range(len(scene)):
+        moving = moving_cloud_of(scene, i, max_points=max_points)
+        static = static_cloud_of(scene, i, stride=stride, min_confidence=min_confidence)
+        cloud = _at_most(static, max_points - len(moving)), moving
+        both = join(list(cloud))
+        flags = np.repeat(np.array([0, 1], np.uint8), [len(part) for part in cloud])
+        write_points_ply(
+            both.points,
+            both.colours,
+            folder / f"{i:06d}.ply",
+            confidence=both.confidence,
+            moving=flags,
+        )
+
+
+def export_ply(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
+    """`write_ply` as a row of the table of exports."""
+    write_ply(scene, path, max_points=options.max_points, min_confidence=options.min_confidence)
+
+
+def export_ply_frames(scene: Reconstruction, folder: Path, options: ExportOptions) -> None:
+    """`write_ply_frames` as a row of the table of exports."""
+    write_ply_frames(
+        scene,
+        folder,
+        max_points=options.max_frame_points,
+        min_confidence=options.min_confidence,
     )
-    write_points_ply(points, colours, path)
 
 
-def write_points_ply(points: np.ndarray, colours: np.ndarray, path: Path) -> None:
+def write_points_ply(
+    points: np.ndarray, colours: np.ndarray, path: Path, **more: np.ndarray
+) -> None:
     """Write points (M, 3) in world coordinates with colours (M, 3) uint8 RGB.
 
+    Args:
+        points: Any float; written as float32.
+        colours: uint8.
+        path: The file.
+        **more: Further properties (M,) by name, float32 or uint8.
+
     Raises:
         OSError: The file cannot be written.
     """
-    vertices = np.empty(len(points), _VERTEX)
-    for column, name in enumerate("xyz"):
+    extra = [(name, values.dtype.newbyteorder("<").str) for name, values in more.items()]
+    layout = np.dtype([*_XYZ, *_RGB, *extra])
+    vertices = np.empty(len(points), layout)
+    for column, (name, _) in enumerate(_XYZ):
         vertices[name] = points[:, column]
-    for column, name in enumerate(("red", "green", "blue")):
+    for column, (name, _) in enumerate(_RGB):
         vertices[name] = colours[:, column]
-    properties = [f"property float {axis}" for axis in "xyz"]
-    properties += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+    for name, values in more.items():
+        vertices[name] = values
     header = [
         "ply",
         "format binary_little_endian 1.0",
         "comment align3r: OpenCV axes, x right, y down, z forward",
         f"element vertex {len(points)}",
-        *properties,
+        *(f"property {_NAMES[layout[name].str]} {name}" for name in layout.names or ()),
         "end_header",
     ]
     path.write_bytes("\n".join(header).encode("ascii") + b"\n" + vertices.tobytes())
 
 
-def static_points(
-    scene: Reconstruction, *, max_points: int, min_confidence: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Static, confident points (M, 3) float32 and colours (M, 3) uint8, at most `max_points`."""
-    width, height = scene.size
-    # Looking at four times the points that are kept leaves enough after the filters, and a long
-    # video at full size would not fit into memory.
-    stride = max(int(np.sqrt(len(scene) * width * height / (4 * max(max_points, 1)))), 1)
-    points, colours = scene.points(min_confidence=min_confidence, moving=False, stride=stride)
-    if len(points) <= max_points:
-        return points, colours
-    kept = np.sort(rng.choice(len(points), size=max_points, replace=False))
-    return points[kept], colours[kept]
+def _at_most(cloud: Cloud, count: int) -> Cloud:
+    """The most confident points, in the order they came."""
+    if len(cloud) <= count:
+        return cloud
+    best = np.argsort(-cloud.confidence, kind="stable")[: max(count, 0)]
+    return cloud.pick(np.sort(best))

@@ -52,6 +52,13 @@ def resolve_source(source: Source) -> ResolvedSource:
     raise InputError(f"no such file or folder: {path}", hint="check the path")
 
 
+def absolute_source(source: Source) -> str | list[str]:
+    """The same source from any folder: what an export reads images at their full size from."""
+    if not isinstance(source, str | Path):
+        return [str(Path(path).expanduser().absolute()) for path in source]
+    return str(Path(source).expanduser().absolute())
+
+
 def _of_file(path: Path) -> ResolvedSource:
     _check_readable(path)
     if path.suffix.lower() == ".txt":

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from align3r.config import ExportOptions
 from align3r.reconstruction import Reconstruction
 
 
@@ -22,3 +23,8 @@ def write_tum(scene: Reconstruction, path: Path) -> None:
     text = io.StringIO()
     np.savetxt(text, table, fmt="%.9f")
     path.write_text(text.getvalue(), encoding="ascii")
+
+
+def export_tum(scene: Reconstruction, path: Path, _: ExportOptions) -> None:
+    """`write_tum` as a row of the table of exports; there is nothing to choose."""
+    write_tum(scene, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,14 @@ _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @contextmanager
-def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def whole_or_nothing(
+    out: Path, *, overwrite: bool = False, check: Callable[[], None] | None = None
+) -> Iterator[Path]:
     """Give a scratch folder beside `out` that becomes `out` only if the block succeeds.
 
     If the block raises, the scratch folder is removed and `out` is as it was. An old `out` is
-    removed only after the new one is in place.
+    removed only after the new one is in place. `check` decides in place of `overwrite` whether
+    there may be an old one: it raises if not.
 
     Raises:
         UsageError: `out` exists and `overwrite` is off, or `out` is something else than a result.
@@ -31,7 +34,10 @@ def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         if old.exists() and not out.exists():
             old.rename(out)  # A run died between the two renames below.
-        check_free(out, overwrite=overwrite)
+        if check is None:
+            check_free(out, overwrite=overwrite)
+        else:
+            check()
         _remove(scratch)
         scratch.mkdir()
         try:

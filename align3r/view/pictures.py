@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from align3r.io.video_writer import open_video
 from align3r.reconstruction import Reconstruction
 from align3r.view.camera_plot import write_camera_plot as write_camera_plot
 from align3r.view.palette import (
@@ -18,7 +19,6 @@ from align3r.view.palette import (
     turbo,
     write_png,
 )
-from align3r.view.video_writer import open_video
 
 __all__ = [
     "contact_sheet",

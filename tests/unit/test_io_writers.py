@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import trimesh
 from evo.core import trajectory
 from evo.tools import file_interface
 from hypothesis import given
@@ -19,8 +18,7 @@ from hypothesis.extra import numpy as arrays
 
 from align3r.errors import InputError, UsageError
 from align3r.io.exr import read_exr, write_exr
-from align3r.io.glb import write_glb
-from align3r.io.ply import static_points, write_ply, write_points_ply
+from align3r.io.ply import write_points_ply
 from align3r.io.png import (
     read_depth_png,
     read_mask_png,
@@ -50,84 +48,6 @@ def test_tum_is_one_line_a_frame_and_w_is_last(make_scene: MakeScene, tmp_path: 
     assert lines[3] == ""
     assert lines[0].split()[0] == "0.500000000"
     np.testing.assert_allclose([float(x) for x in lines[0].split()[1:]], [0] * 6 + [1])
-
-
-@given(
-    points=arrays.arrays(np.float32, (7, 3), elements=st.floats(-1e6, 1e6, width=32)),
-    colours=arrays.arrays(np.uint8, (7, 3)),
-)
-def test_ply_is_what_trimesh_reads(
-    tmp_path_factory: pytest.TempPathFactory, points: np.ndarray, colours: np.ndarray
-) -> None:
-    path = tmp_path_factory.mktemp("ply") / "points.ply"
-    write_points_ply(points, colours, path)
-    read = trimesh.load(path)
-    np.testing.assert_array_equal(read.vertices.astype(np.float32), points)
-    np.testing.assert_array_equal(read.colors[:, :3], colours)
-
-
-def test_ply_header_tells_the_axes(tmp_path: Path) -> None:
-    path = tmp_path / "points.ply"
-    write_points_ply(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), path)
-    header = path.read_bytes().decode("ascii")
-    assert header.startswith("ply\nformat binary_little_endian 1.0\ncomment ")
-    assert "OpenCV axes, x right, y down, z forward" in header
-    assert "element vertex 0\n" in header
-
-
-def test_scene_ply_is_static_confident_thinned_and_repeatable(
-    make_scene: MakeScene, tmp_path: Path
-) -> None:
-    scene = make_scene(3)
-    every, _ = scene.points(min_confidence=4, moving=False)
-    rows = {point.tobytes() for point in every}
-    for name in ("a.ply", "b.ply"):
-        write_ply(scene, tmp_path / name, max_points=500, min_confidence=4, seed=7)
-    points = trimesh.load(tmp_path / "a.ply").vertices.astype(np.float32)
-    assert len(points) == 500
-    assert {point.tobytes() for point in points} <= rows
-    assert (tmp_path / "a.ply").read_bytes() == (tmp_path / "b.ply").read_bytes()
-    write_ply(scene, tmp_path / "all.ply", min_confidence=4)
-    assert len(trimesh.load(tmp_path / "all.ply").vertices) == len(every)
-
-
-def test_glb_is_y_up_with_points_and_frusta(make_scene: MakeScene, tmp_path: Path) -> None:
-    scene = make_scene(3)
-    write_glb(scene, tmp_path / "scene.glb", max_points=1000)
-    read = trimesh.load_scene(tmp_path / "scene.glb")
-    assert sorted(read.geometry) == ["camera_0", "camera_1", "camera_2", "points"]
-    points, colours = static_points(
-        scene, max_points=1000, min_confidence=1.5, rng=np.random.default_rng(0)
-    )
-    np.testing.assert_allclose(
-        read.geometry["points"].vertices, points * [1, -1, -1], rtol=1e-6, atol=1e-6
-    )
-    np.testing.assert_array_equal(read.geometry["points"].colors[:, :3], colours)
-
-
-def test_glb_frusta_stand_at_the_cameras_and_look_forward(
-    make_scene: MakeScene, tmp_path: Path
-) -> None:
-    scene = make_scene(3)
-    write_glb(scene, tmp_path / "scene.glb", max_points=1000)
-    read = trimesh.load_scene(tmp_path / "scene.glb")
-    for i in range(3):
-        vertices = np.unique(read.geometry[f"camera_{i}"].vertices.round(6), axis=0)
-        world = vertices * [1, -1, -1]
-        cam_from_world = np.linalg.inv(scene.world_from_cam[i])
-        in_cam = world @ cam_from_world[:3, :3].T + cam_from_world[:3, 3]
-        in_cam = in_cam[np.argsort(in_cam[:, 2])]
-        assert len(in_cam) == 5
-        np.testing.assert_allclose(in_cam[0], 0, atol=1e-5)
-        corners = in_cam[1:] @ scene.intrinsics[i].T
-        corners = corners[:, :2] / corners[:, 2:]
-        expected = {(-0.5, -0.5), (79.5, -0.5), (79.5, 59.5), (-0.5, 59.5)}
-        assert {tuple(np.round(corner, 1)) for corner in corners} == expected
-
-
-def test_glb_without_points(make_scene: MakeScene, tmp_path: Path) -> None:
-    write_glb(make_scene(1), tmp_path / "scene.glb", min_confidence=1e9)
-    assert list(trimesh.load_scene(tmp_path / "scene.glb").geometry) == ["camera_0"]
 
 
 @given(

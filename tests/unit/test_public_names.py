@@ -20,10 +20,11 @@ def test_the_public_names_are_these() -> None:
         "compare",
         "load",
         "reconstruct",
+        "reconstruct_many",
     ]
 
 
-@pytest.mark.parametrize("name", ["Options", "Reconstruction", "compare", "load", "reconstruct"])
+@pytest.mark.parametrize("name", sorted(set(align3r.__all__) - {"__version__"}))
 def test_names_are_what_their_homes_hold(name: str) -> None:
     home = importlib.import_module(align3r._HOMES[name])
     assert getattr(align3r, name) is getattr(home, name)

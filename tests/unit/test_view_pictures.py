@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from align3r.errors import InputError
+from align3r.io import video_writer
 from align3r.reconstruction import Reconstruction
-from align3r.view import video_writer
 from align3r.view.camera_plot import frustum_corners, round_length
 from align3r.view.comparison import LABEL_WIDTH, diverging, relative_depth, write_comparison
 from align3r.view.pictures import (

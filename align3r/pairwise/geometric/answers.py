@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 
 from align3r.geometry.cameras import rays
 from align3r.io.storage import Storage
@@ -14,6 +16,7 @@ from align3r.pairwise.geometric.calibrate import CalibratedScene
 from align3r.pairwise.geometric.completion import complete, place_objects
 from align3r.pairwise.geometric.depth import FusedDepth, PixelModel, miss
 from align3r.pairwise.geometric.frames_depth import GuidedFlows, trust
+from align3r.pairwise.geometric.kept import PerFrame
 from align3r.pairwise.predictor import empty_predictions
 from align3r.parallel import in_threads
 from align3r.types import PairFlows, PairPredictions
@@ -37,9 +40,13 @@ class DenseDepth:
     """(h, w) float32 from 0 (filled in) to 1 (triangulated)."""
 
 
+DENSE: dict[str, DTypeLike] = {"inverse_depth": np.float32, "trust": np.float32}
+"""What a pixel of each field of it is."""
+
+
 def dense_depths(
-    images: np.ndarray, fused: list[FusedDepth], moving: np.ndarray, *, parallax: bool
-) -> list[DenseDepth]:
+    images: np.ndarray, fused: PerFrame[FusedDepth], moving: np.ndarray, *, parallax: bool
+) -> Iterator[DenseDepth]:
     """Complete what could not be triangulated; moving things stand in front of what they hide."""
 
     def one(i: int) -> DenseDepth:
@@ -52,7 +59,7 @@ def dense_depths(
         filled = complete(image, frame.inverse_depth, believed)
         return DenseDepth(place_objects(filled, around), believed)
 
-    return list(in_threads(one, range(len(images))))
+    return in_threads(one, range(len(images)))
 
 
 def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
@@ -64,7 +71,7 @@ def answer_pairs(
     asked: PairFlows,
     scene: CalibratedScene,
     flows: GuidedFlows,
-    depths: list[DenseDepth],
+    depths: PerFrame[DenseDepth],
     moving: np.ndarray,
     *,
     storage: Storage | None = None,
@@ -102,7 +109,7 @@ def answer_pairs(
 
 
 def _pair_depth(
-    flows: GuidedFlows, depths: list[DenseDepth], pair: tuple[int, int], model: PixelModel
+    flows: GuidedFlows, depths: PerFrame[DenseDepth], pair: tuple[int, int], model: PixelModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inverse depth of the pair's first frame as the pair sees it, and how sure it is, 0 to 1.
 

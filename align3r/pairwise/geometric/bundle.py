@@ -1,7 +1,8 @@
 """Flow bundle adjustment: cameras, one focal length and an inverse depth per anchor.
 
 Levenberg-Marquardt on the robust reprojection error; the inverse depths are eliminated (their
-block of the normal matrix is diagonal), so a step solves for 6 N + 1 unknowns only.
+block of the normal matrix is diagonal), so a step solves for 6 N + 1 unknowns only, whose matrix
+is a band with the focal length at its border: work and memory grow with the frames.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.transform import Rotation
 
+from align3r.pairwise.geometric.arrow import POSE as _POSE
+from align3r.pairwise.geometric.arrow import Arrow
 from align3r.pairwise.geometric.observations import Observations
 
-_POSE = 6
+_LOCAL = 2 * _POSE + 1
+"""Unknowns that an observation has a say in, but for its depth: two poses and the focal length."""
 
 
 @dataclass(frozen=True)
@@ -67,22 +70,24 @@ def relative_poses(cameras: Cameras, obs: Observations) -> tuple[np.ndarray, np.
 
 
 def anchor_rays(cameras: Cameras, obs: Observations) -> np.ndarray:
-    """(A, 3) rays with z = 1."""
-    xy = (obs.anchor_pixel - cameras.centre) / cameras.focal
+    """(M, 3) rays with z = 1 of the anchor of each observation."""
+    xy = (obs.anchor_pixel[obs.anchor] - cameras.centre) / cameras.focal
     return np.concatenate([xy, np.ones((len(xy), 1))], 1)
 
 
 def project(cameras: Cameras, obs: Observations) -> tuple[np.ndarray, np.ndarray]:
     """Residuals (M, 2) in pixels and z (M,) of the anchors' points, scaled by inverse depth."""
-    rotation, shift = relative_poses(cameras, obs)
-    ray = anchor_rays(cameras, obs)[obs.anchor]
-    point = np.einsum("mab,mb->ma", rotation, ray)
-    point += cameras.inverse_depth[obs.anchor, None] * shift
-    z = np.maximum(point[:, 2], 1e-3)
-    seen = cameras.focal * point[:, :2] / z[:, None] + np.asarray(cameras.centre)
-    residual = seen - obs.pixel
-    residual[point[:, 2] < 1e-3] = 1e3
-    return residual, point[:, 2]
+    residual, depth = np.empty((len(obs.anchor), 2)), np.empty(len(obs.anchor))
+    for rows, part in obs.parts:
+        rotation, shift = relative_poses(cameras, part)
+        point = np.einsum("mab,mb->ma", rotation, anchor_rays(cameras, part))
+        point += cameras.inverse_depth[part.anchor, None] * shift
+        z = np.maximum(point[:, 2], 1e-3)
+        seen = cameras.focal * point[:, :2] / z[:, None] + np.asarray(cameras.centre)
+        missed = seen - part.pixel
+        missed[point[:, 2] < 1e-3] = 1e3
+        residual[rows], depth[rows] = missed, point[:, 2]
+    return residual, depth
 
 
 def robust_weight(residual: np.ndarray, scale_px: float) -> np.ndarray:
@@ -149,100 +154,94 @@ class _Normal:
 
     def __init__(self, cameras: Cameras, obs: Observations, options: Adjustment) -> None:
         self._cameras, self._obs, self._options = cameras, obs, options
-        n = obs.n_frames
-        self._size = _POSE * n + 1
-        residual, _ = project(cameras, obs)
-        jac_pose_i, jac_pose_j, jac_focal, jac_depth = _jacobians(cameras, obs)
-        root = np.sqrt(robust_weight(residual, options.scale_px))
+        n, n_anchor = obs.n_frames, len(obs.anchor_frame)
+        # Frames that see the same anchor are within twice the reach of each other.
+        self._told = Arrow.zeros(n, min(2 * obs.reach, max(n - 1, 0)))
+        self._eliminated = Arrow.zeros(n, self._told.reach)
+        self._a, self._gd = np.zeros(n_anchor), np.zeros(n_anchor)
+        self._mixed = np.zeros((len(obs.anchor), _LOCAL), np.float32)
+        for rows, part in obs.parts:
+            self._gather(part, rows)
+
+    def _gather(self, part: Observations, rows: slice) -> None:
+        """Add what a few frames' anchors say."""
+        residual, _ = project(self._cameras, part)
+        jac_pose_i, jac_pose_j, jac_focal, jac_depth = _jacobians(self._cameras, part)
+        root = np.sqrt(robust_weight(residual, self._options.scale_px))
         residual = residual * root[:, None]
         local = np.concatenate([jac_pose_i, jac_pose_j, jac_focal[..., None]], -1)
         local *= root[:, None, None]
         jac_depth = jac_depth * root[:, None]
-        self._gather(local, jac_depth, residual)
-
-    def _gather(self, local: np.ndarray, jac_depth: np.ndarray, residual: np.ndarray) -> None:
-        obs, n_anchor = self._obs, len(self._obs.anchor_frame)
-        self._h = np.zeros((self._size, self._size))
-        self._g = np.zeros(self._size)
-        self._a = np.bincount(obs.anchor, (jac_depth**2).sum(1), n_anchor)
-        self._gd = np.bincount(obs.anchor, (jac_depth * residual).sum(1), n_anchor)
+        # The anchors of a frame are in one part, and follow each other.
+        first, end = int(part.anchor.min()), int(part.anchor.max()) + 1
+        at = part.anchor - first
+        a = np.bincount(at, (jac_depth**2).sum(1), end - first)
+        gd = np.bincount(at, (jac_depth * residual).sum(1), end - first)
+        # A camera that only turns says nothing about any depth.
+        told = a[a > 0]
+        a = np.asarray(a + 1e-9 + (1e-6 * float(np.median(told)) if len(told) else 0.0))
+        self._a[first:end], self._gd[first:end] = a, gd
         mixed = np.einsum("mk,mkc->mc", jac_depth, local)
-        self._mixed: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._mixed[rows] = mixed
         per_frame: dict[int, list[tuple[int, slice]]] = {}
-        for i, j, rows in obs.blocks:
-            columns = self._columns(i, j)
-            block = local[rows].reshape(-1, local.shape[-1])
-            self._h[np.ix_(columns, columns)] += block.T @ block
-            self._g[columns] += block.T @ residual[rows].reshape(-1)
-            per_frame.setdefault(i, []).append((j, rows))
+        for i, j, inside in part.blocks:
+            block = local[inside].reshape(-1, _LOCAL)
+            self._told.add_pair(i, j, block.T @ block, block.T @ residual[inside].reshape(-1))
+            per_frame.setdefault(i, []).append((j, inside))
         for i, targets in per_frame.items():
-            self._mixed.append(self._frame_rows(i, targets, mixed))
-
-    def _columns(self, i: int, j: int) -> np.ndarray:
-        pose = np.arange(_POSE)
-        return np.concatenate([_POSE * i + pose, _POSE * j + pose, [self._size - 1]])
-
-    def _frame_rows(
-        self, i: int, targets: list[tuple[int, slice]], mixed: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Anchors of frame i, the columns they touch, and their dense mixed block."""
-        touched = [i] + [j for j, _ in targets]
-        columns = np.concatenate(
-            [_POSE * k + np.arange(_POSE) for k in touched] + [np.array([self._size - 1])]
-        )
-        start = int(self._obs.anchor[targets[0][1]].min())
-        stop = start
-        for _, rows in targets:
-            start = min(start, int(self._obs.anchor[rows].min()))
-            stop = max(stop, int(self._obs.anchor[rows].max()) + 1)
-        block = np.zeros((stop - start, len(columns)))
-        for k, (_, rows) in enumerate(targets):
-            at = self._obs.anchor[rows] - start
-            block[at, :_POSE] += mixed[rows, :_POSE]
-            own = slice(_POSE * (k + 1), _POSE * (k + 2))
-            block[at, own] += mixed[rows, _POSE : 2 * _POSE]
-            block[at, -1] += mixed[rows, -1]
-        return np.arange(start, stop), columns, block
+            anchors, block = _frame_rows(part, targets, mixed)
+            scaled = block / self._a[anchors, None]
+            touched = np.array([i, *(j for j, _ in targets)])
+            self._eliminated.add_frames(touched, block.T @ scaled, scaled.T @ self._gd[anchors])
 
     def step(self, damping: float) -> Cameras | None:
         """The damped Gauss-Newton step, applied; None if the system is not positive."""
         options = self._options
-        # A camera that only turns says nothing about any depth.
-        told = self._a[self._a > 0]
-        floor = 1e-9 + (1e-6 * float(np.median(told)) if len(told) else 0.0)
-        a = self._a * (1 + damping) + floor
-        h, g = self._h.copy(), self._g.copy()
-        h[np.diag_indices_from(h)] *= 1 + damping
-        for anchors, columns, block in self._mixed:
-            scaled = block / a[anchors, None]
-            h[np.ix_(columns, columns)] -= block.T @ scaled
-            g[columns] -= scaled.T @ self._gd[anchors]
+        prior = (0.0, 0.0)
         if options.focal_prior_weight > 0:
-            h[-1, -1] += options.focal_prior_weight
-            g[-1] += options.focal_prior_weight * (
-                np.log(self._cameras.focal) - options.focal_prior
-            )
-        free = self._free()
-        delta = np.zeros(self._size)
-        reduced = h[np.ix_(free, free)]
-        reduced[np.diag_indices_from(reduced)] += 1e-9
-        try:
-            delta[free] = -cho_solve(cho_factor(reduced), g[free])
-        except (np.linalg.LinAlgError, ValueError):
+            miss = np.log(self._cameras.focal) - options.focal_prior
+            prior = (options.focal_prior_weight, options.focal_prior_weight * float(miss))
+        system = self._told.damped(damping).minus(self._eliminated, 1 / (1 + damping))
+        solved = system.with_focal_prior(*prior).solve(
+            self._free_poses(), free_focal=options.free_focal
+        )
+        if solved is None:
             return None
-        depth_step = -self._gd / a
-        for anchors, columns, block in self._mixed:
-            depth_step[anchors] -= (block @ delta[columns]) / a[anchors]
-        return _moved(self._cameras, delta, depth_step)
+        poses, focal = solved
+        source, target = poses[self._obs.source], poses[self._obs.target]
+        along = np.einsum("mc,mc->m", self._mixed[:, :_POSE], -source)
+        along -= np.einsum("mc,mc->m", self._mixed[:, _POSE : 2 * _POSE], target)
+        along -= self._mixed[:, -1] * focal
+        moved = np.bincount(self._obs.anchor, along, len(self._a)) - self._gd
+        depth_step = np.divide(
+            moved, self._a * (1 + damping), out=np.zeros_like(moved), where=self._a > 0
+        )
+        return _moved(self._cameras, np.r_[poses.ravel(), focal], depth_step)
 
-    def _free(self) -> np.ndarray:
+    def _free_poses(self) -> np.ndarray:
+        """(N, 6) bool."""
         options, n = self._options, self._obs.n_frames
         pose = options.free_pose
         if pose is None:
             pose = np.arange(n) > 0
         parts = np.array([True] * 3 + [options.free_translation] * 3)
-        mask = (pose[:, None] & parts[None]).ravel()
-        return np.flatnonzero(np.r_[mask, options.free_focal])
+        return np.asarray(pose[:, None] & parts[None])
+
+
+def _frame_rows(
+    part: Observations, targets: list[tuple[int, slice]], mixed: np.ndarray
+) -> tuple[slice, np.ndarray]:
+    """The anchors of one frame, and their dense mixed block with the poses and the focal length."""
+    rows = slice(targets[0][1].start, targets[-1][1].stop)
+    start, stop = int(part.anchor[rows].min()), int(part.anchor[rows].max()) + 1
+    block = np.zeros((stop - start, _POSE * (1 + len(targets)) + 1))
+    for k, (_, inside) in enumerate(targets):
+        at = part.anchor[inside] - start
+        block[at, :_POSE] += mixed[inside, :_POSE]
+        own = slice(_POSE * (k + 1), _POSE * (k + 2))
+        block[at, own] += mixed[inside, _POSE : 2 * _POSE]
+        block[at, -1] += mixed[inside, -1]
+    return slice(start, stop), block
 
 
 def _moved(cameras: Cameras, delta: np.ndarray, depth_step: np.ndarray) -> Cameras:
@@ -270,7 +269,7 @@ def _jacobians(
     exp(omega, v).
     """
     rotation, shift = relative_poses(cameras, obs)
-    ray = anchor_rays(cameras, obs)[obs.anchor]
+    ray = anchor_rays(cameras, obs)
     depth = cameras.inverse_depth[obs.anchor]
     point = np.einsum("mab,mb->ma", rotation, ray) + depth[:, None] * shift
     z = np.maximum(point[:, 2], 1e-3)

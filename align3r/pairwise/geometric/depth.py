@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from align3r.flow.warp import pixel_grid
 
@@ -48,10 +49,17 @@ class FusedDepth:
     """(h, w) float32: relative depth error that one pixel of flow error makes."""
     miss_px: np.ndarray
     """(h, w) float32 median miss of the valid pairs; nan where none is valid."""
-    n_valid: np.ndarray
-    """(h, w) int64 pairs that see the pixel."""
-    n_pairs: int
-    """Pairs there are."""
+    confirmed: np.ndarray
+    """(h, w) bool: two pairs see the pixel, or all if there are fewer."""
+
+
+FUSED: dict[str, DTypeLike] = {
+    "inverse_depth": np.float32,
+    "relative_error": np.float32,
+    "miss_px": np.float32,
+    "confirmed": np.bool_,
+}
+"""What a pixel of each field of it is."""
 
 
 def pair_evidence(
@@ -117,8 +125,7 @@ def fuse(pairs: list[Evidence], *, rounds: int = 3) -> FusedDepth:
         rho,
         (1 / (rho * np.sqrt(np.maximum(information, 1e-12)))).astype(np.float32),
         _median_of_valid(missed, valid > 0),
-        valid.sum(0).astype(np.int64),
-        len(pairs),
+        valid.sum(0) >= min(2, len(pairs)),
     )
 
 
@@ -150,6 +157,5 @@ def flat(pairs: list[Evidence], shape: tuple[int, int]) -> FusedDepth:
         np.ones(shape, np.float32),
         np.full(shape, np.inf, np.float32),
         _median_of_valid(missed, valid),
-        valid.sum(0).astype(np.int64),
-        len(pairs),
+        valid.sum(0) >= min(2, len(pairs)),
     )

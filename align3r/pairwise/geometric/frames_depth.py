@@ -45,9 +45,7 @@ def trust(fused: FusedDepth) -> np.ndarray:
     """(h, w) from 0 to 1: well-conditioned, explained by the flows, seen twice where it can be."""
     conditioned = 1 / (1 + (fused.relative_error / _GOOD_RELATIVE_ERROR) ** 2)
     explained = 1 / (1 + np.nan_to_num(fused.miss_px, nan=1e3) ** 2)
-    return np.asarray(
-        conditioned * explained * (fused.n_valid >= min(2, fused.n_pairs)), np.float32
-    )
+    return np.asarray(conditioned * explained * fused.confirmed, np.float32)
 
 
 def survey_depths(

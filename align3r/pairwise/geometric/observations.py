@@ -7,6 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+_PART = 40_000
+"""Observations that are computed on at a time: some 40 MB of derivatives."""
+
 
 @dataclass(frozen=True)
 class Observations:
@@ -28,6 +31,47 @@ class Observations:
     n_frames: int
 
     @cached_property
+    def reach(self) -> int:
+        """Most frames between a source and a target."""
+        return int(np.abs(self.target - self.source).max(initial=0))
+
+    @cached_property
+    def parts(self) -> list[tuple[slice, Observations]]:
+        """All of it in pieces of whole source frames, so that what is computed of each is small."""
+        ends = np.searchsorted(self.source, np.arange(self.n_frames) + 1).tolist()
+        parts, start, before = [], 0, 0
+        for end in ends:
+            if end - start > _PART and before > start:
+                parts.append(slice(start, before))
+                start = before
+            before = end
+        parts.append(slice(start, before))
+        return [(rows, self._kept(rows)) for rows in parts if rows.stop > rows.start]
+
+    def of_sources(self, first: int, end: int) -> Observations:
+        """Observations of the anchors of frames first, ..., end - 1."""
+        rows = np.searchsorted(self.source, (first, end))
+        return self._kept(slice(int(rows[0]), int(rows[1])))
+
+    def window(self, first: int, end: int) -> tuple[Observations, slice]:
+        """Observations inside frames first, ..., end - 1, as a video of these alone.
+
+        Also tells which anchors are its.
+        """
+        inside = self.of_sources(first, end)
+        inside = inside._kept((inside.target >= first) & (inside.target < end))
+        low, high = np.searchsorted(self.anchor_frame, (first, end)).tolist()
+        own = Observations(
+            self.anchor_frame[low:high] - first,
+            self.anchor_pixel[low:high],
+            inside.anchor - low,
+            inside.target - first,
+            inside.pixel,
+            end - first,
+        )
+        return own, slice(low, high)
+
+    @cached_property
     def source(self) -> np.ndarray:
         """(M,) int64 frame of the anchor of each observation."""
         return np.asarray(self.anchor_frame[self.anchor])
@@ -40,7 +84,7 @@ class Observations:
         """Observations of every n-th anchor: enough for cameras that are still rough."""
         return self._kept(self.anchor % every == 0)
 
-    def _kept(self, keep: np.ndarray) -> Observations:
+    def _kept(self, keep: np.ndarray | slice) -> Observations:
         return replace(
             self, anchor=self.anchor[keep], target=self.target[keep], pixel=self.pixel[keep]
         )

@@ -12,10 +12,11 @@ from threadpoolctl import threadpool_limits
 from align3r.geometry.cameras import image_centre
 from align3r.io.storage import Storage
 from align3r.motion.masks import motion_masks
-from align3r.pairwise.geometric.answers import answer_pairs, dense_depths
+from align3r.pairwise.geometric.answers import DENSE, DenseDepth, answer_pairs, dense_depths
 from align3r.pairwise.geometric.calibrate import CalibratedScene, find_scene
-from align3r.pairwise.geometric.depth import FusedDepth, PixelModel, flat, fuse
+from align3r.pairwise.geometric.depth import FUSED, FusedDepth, PixelModel, flat, fuse
 from align3r.pairwise.geometric.frames_depth import GuidedFlows, survey_depths
+from align3r.pairwise.geometric.kept import PerFrame
 from align3r.pairwise.geometric.survey import survey
 from align3r.pairwise.predictor import PairJournal
 from align3r.parallel import in_threads
@@ -65,7 +66,7 @@ class GeometricPredictor:
         report: Progress,
         storage: Storage | None,
     ) -> PairPredictions:
-        images, n = frames.images, len(frames)
+        images, n, shape = frames.images, len(frames), frames.images.shape[:3]
         centre = _centre(frames, known)
         found = survey(
             images,
@@ -85,31 +86,34 @@ class GeometricPredictor:
             on_pair=lambda k, m: report("guided flow", k, m),
             storage=storage,
         )
-        fused = []
-        for depth in in_threads(lambda i: _fuse_frame(flows, i, frames, scene), range(n)):
-            fused.append(depth)
-            report("depth", len(fused), n)
+        fused = PerFrame(FusedDepth, FUSED, shape, name="survey.fused", storage=storage)
+        fused.fill(
+            in_threads(lambda i: _fuse_frame(flows, i, frames, scene), range(n)),
+            lambda k: report("depth", k, n),
+        )
         if moving is None:
             moving = self._moving(images, fused, flows)
-        depths = dense_depths(images, fused, moving, parallax=scene.parallax)
+        depths = PerFrame(DenseDepth, DENSE, shape, name="survey.dense", storage=storage)
+        depths.fill(
+            dense_depths(images, fused, moving, parallax=scene.parallax),
+            lambda k: report("dense depth", k, n),
+        )
         return answer_pairs(asked, scene, flows, depths, moving, storage=storage)
 
     def _moving(
-        self, images: np.ndarray, fused: list[FusedDepth], flows: GuidedFlows
+        self, images: np.ndarray, fused: PerFrame[FusedDepth], flows: GuidedFlows
     ) -> np.ndarray:
-        disagreement = np.stack([f.miss_px for f in fused])
-        n = len(fused)
+        disagreement, n = fused.all("miss_px"), len(fused)
         if not self._find_motion:
             return np.zeros(disagreement.shape, bool)
         if n < 3:
             return motion_masks(disagreement, threshold=self._motion_threshold, images=images)
-        still = np.zeros((*disagreement.shape[1:], 2), np.float16)
         return motion_masks(
             disagreement,
             threshold=self._motion_threshold,
             images=images,
-            to_next=np.stack([*(flows.get(k, k + 1)[0] for k in range(n - 1)), still]),
-            to_previous=np.stack([still, *(flows.get(k, k - 1)[0] for k in range(1, n))]),
+            to_next=[*(flows.get(k, k + 1)[0] for k in range(n - 1)), None],
+            to_previous=[None, *(flows.get(k, k - 1)[0] for k in range(1, n))],
         )
 
 

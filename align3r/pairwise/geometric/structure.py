@@ -32,6 +32,12 @@ _TRIAL_SCALE_PX = 2.0
 _ROUGH_EVERY = 3
 _ROUGH_LEAST = 300
 """Anchors a frame from which on a third of them is enough for rough cameras."""
+_LOCAL_WINDOW = 40
+"""Frames on either side of a new one that are looked at when a part of a long path is adjusted."""
+_LOCAL_FREE = 25
+"""Frames nearer than this move in it; the others hold it in its place."""
+_LOCAL_EVERY = 6
+_LOCAL_STEPS = 4
 _SUPPORT_PX = 3.0
 _LEAST_SUPPORT = 0.2
 _FOCAL_PRIOR_WEIGHT = 200.0
@@ -49,23 +55,34 @@ class Structure:
 
 def triangulate(cameras: Cameras, obs: Observations, *, rounds: int = 3) -> np.ndarray:
     """(A,) robust linear inverse depth of every anchor; 0 where no observation shows parallax."""
-    rotation, shift = relative_poses(cameras, obs)
-    turned = np.einsum("mab,mb->ma", rotation, anchor_rays(cameras, obs)[obs.anchor])
+    inverse_depth = np.zeros(len(obs.anchor_frame))
+    for _, part in obs.parts:
+        first, end = int(part.anchor.min()), int(part.anchor.max()) + 1
+        inverse_depth[first:end] = _triangulated(cameras, part, slice(first, end), rounds=rounds)
+    return np.maximum(inverse_depth, 0.0)
+
+
+def _triangulated(
+    cameras: Cameras, part: Observations, anchors: slice, *, rounds: int
+) -> np.ndarray:
+    """Inverse depth of some anchors, all of whose observations are given."""
+    rotation, shift = relative_poses(cameras, part)
+    turned = np.einsum("mab,mb->ma", rotation, anchor_rays(cameras, part))
     seen = np.concatenate(
-        [(obs.pixel - cameras.centre) / cameras.focal, np.ones((len(obs.pixel), 1))], 1
+        [(part.pixel - cameras.centre) / cameras.focal, np.ones((len(part.pixel), 1))], 1
     )
     # The point turned + rho * shift is parallel to the ray seen; linear in rho.
     lever = np.cross(shift, seen)
     miss = np.cross(turned, seen)
     weight = np.ones(len(miss))
-    count = len(obs.anchor_frame)
+    at, count = part.anchor - anchors.start, anchors.stop - anchors.start
     for _ in range(rounds):
-        top = np.bincount(obs.anchor, -weight * (lever * miss).sum(-1), count)
-        bottom = np.bincount(obs.anchor, weight * (lever**2).sum(-1), count)
+        top = np.bincount(at, -weight * (lever * miss).sum(-1), count)
+        bottom = np.bincount(at, weight * (lever**2).sum(-1), count)
         inverse_depth = np.divide(top, bottom, out=np.zeros(count), where=bottom > 1e-12)
-        residual = miss + inverse_depth[obs.anchor, None] * lever
+        residual = miss + inverse_depth[at, None] * lever
         weight = robust_weight(cameras.focal * residual, 2.0)
-    return np.maximum(inverse_depth, 0.0)
+    return inverse_depth
 
 
 def incremental(
@@ -210,12 +227,35 @@ class _Grower:
         )
         return adjust(cameras, obs, options, steps=steps)
 
+    def _refine_near(self, cameras: Cameras, placed: np.ndarray, frame: int) -> Cameras:
+        """Joint adjustment of the placed frames around one; those at the window's rim stay."""
+        first = max(frame - _LOCAL_WINDOW, 0)
+        end = min(frame + _LOCAL_WINDOW + 1, self._obs.n_frames)
+        window, anchors = self._obs.window(first, end)
+        near = placed[first:end]
+        inside = replace(
+            cameras,
+            cam_from_world=cameras.cam_from_world[first:end],
+            inverse_depth=cameras.inverse_depth[anchors],
+        )
+        distance = np.abs(np.arange(first, end) - frame)
+        free = near & (distance < _LOCAL_FREE) & (np.arange(first, end) != self._fixed)
+        options = Adjustment(scale_px=2.0, free_pose=free, free_focal=False)
+        found = adjust(inside, window.among(near), options, steps=_LOCAL_STEPS)
+        poses, inverse_depth = cameras.cam_from_world.copy(), cameras.inverse_depth.copy()
+        poses[first:end], inverse_depth[anchors] = found.cam_from_world, found.inverse_depth
+        return replace(cameras, cam_from_world=poses, inverse_depth=inverse_depth)
+
     def grow(self, cameras: Cameras, placed: np.ndarray) -> tuple[Cameras, np.ndarray]:
         """Place frame after frame by resection; adjust jointly as the model grows."""
         tried: set[int] = set()
         last_joint = int(placed.sum())
+        fresh: set[int] = set()
+        votes = np.zeros(self._obs.n_frames, np.int64)
+        for known in np.flatnonzero(placed).tolist():
+            self._vote(votes, known)
         while not placed.all():
-            frame = self._next_frame(placed, tried)
+            frame = self._next_frame(votes, placed, tried)
             if frame is None:
                 break
             pose = self._resect(cameras, placed, frame)
@@ -227,29 +267,45 @@ class _Grower:
             poses[frame] = pose
             placed = placed.copy()
             placed[frame] = True
+            self._vote(votes, frame)
             cameras = replace(cameras, cam_from_world=poses)
             count = int(placed.sum())
             if count <= 6 or count >= 1.25 * last_joint or placed.all():
                 cameras = self.refine(cameras, placed, scale_px=2.0, steps=6, free_focal=count >= 4)
-                last_joint = count
-            else:
-                cameras = replace(cameras, inverse_depth=self._updated(cameras, placed))
+                last_joint, fresh = count, set()
+                continue
+            cameras = replace(cameras, inverse_depth=self._updated(cameras, placed, frame))
+            fresh.add(frame)
+            around = {k for k in fresh if abs(k - frame) < _LOCAL_FREE}
+            # Until the next adjustment of all, a long path would bend more and more.
+            if len(around) >= _LOCAL_EVERY and count > _LOCAL_WINDOW:
+                cameras = self._refine_near(cameras, placed, frame)
+                fresh -= around
         return cameras, placed
 
-    def _updated(self, cameras: Cameras, placed: np.ndarray) -> np.ndarray:
-        fresh = triangulate(cameras, self._obs.among(placed))
+    def _near(self, frame: int) -> Observations:
+        """All observations of the anchors that a frame has or sees."""
+        reach = self._obs.reach
+        return self._obs.of_sources(max(frame - reach, 0), frame + reach + 1)
+
+    def _updated(self, cameras: Cameras, placed: np.ndarray, frame: int) -> np.ndarray:
+        """(A,) inverse depth, triangulated again where a frame that was just placed has a say."""
+        fresh = triangulate(cameras, self._near(frame).among(placed))
         return np.where(fresh > 0, fresh, cameras.inverse_depth)
 
-    def _next_frame(self, placed: np.ndarray, tried: set[int]) -> int | None:
-        obs = self._obs
-        useful = placed[obs.source] & ~placed[obs.target]
-        votes = np.bincount(obs.target[useful], minlength=obs.n_frames)
+    def _vote(self, votes: np.ndarray, source: int) -> None:
+        """Count for every frame how much of what has just been placed it sees."""
+        seen = self._obs.of_sources(source, source + 1).target
+        votes += np.bincount(seen, minlength=len(votes))
+
+    def _next_frame(self, votes: np.ndarray, placed: np.ndarray, tried: set[int]) -> int | None:
+        votes = np.where(placed, 0, votes)
         votes[list(tried)] = 0
         return int(votes.argmax()) if votes.max() >= _LEAST_POINTS else None
 
     def _resect(self, cameras: Cameras, placed: np.ndarray, frame: int) -> np.ndarray | None:
         """Pose (4, 4) cam_from_world of a frame from the anchors it sees; None if it fails."""
-        obs = self._obs
+        obs = self._near(frame)
         inner = obs.among(placed)
         residual, z = project(cameras, inner)
         good = robust_weight(residual, 3.0) * (z > 0)
@@ -291,7 +347,8 @@ class _Grower:
 
 
 def _world_points(cameras: Cameras, obs: Observations, anchors: np.ndarray) -> np.ndarray:
-    rays = anchor_rays(cameras, obs)[anchors]
+    xy = (obs.anchor_pixel[anchors] - cameras.centre) / cameras.focal
+    rays = np.concatenate([xy, np.ones((len(xy), 1))], 1)
     in_cam = rays / np.maximum(cameras.inverse_depth[anchors, None], 1e-6)
     world_from_cam = np.linalg.inv(cameras.cam_from_world)[obs.anchor_frame[anchors]]
     turned = np.einsum("mab,mb->ma", world_from_cam[:, :3, :3], in_cam)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from align3r.flow.dis import DisFlow
-from align3r.flow.matches import detect
+from align3r.flow.matches import Features, detect
 from align3r.flow.pairs import two_way_flows
 from align3r.flow.warp import consistent
 from align3r.io.storage import Storage
@@ -22,7 +23,11 @@ STEP = 2
 """Flows of the survey are kept at every second pixel."""
 _BRIDGE_GAPS = (1, 2, 4)
 _FLOW_BYTES = 2 * 2 + 1
+_DEPTH_BYTES = 3 * 4 + 1 + 2 * 4
+"""Of a pixel: fused depth, and dense depth."""
 _LEAST_COVER = 0.1
+_DENSE_FRAMES = 500
+"""Frames from which on the grids grow coarser, so that all samples stay as many."""
 _GRID_ROWS = 42
 """Samples of a flow along the long side of the image."""
 
@@ -64,17 +69,18 @@ def survey(
         storage: Gives out the arrays of the flows; None: main memory.
     """
     n, shape = len(images), (images.shape[1], images.shape[2])
-    features = list(in_threads(detect, images))
     pairs = [(i, i + gap) for i in range(n) for gap in GAPS if i + gap < n]
-    builder = ObservationBuilder(n, shape, spacing=max(4, max(shape) // 26))
+    # Samples of a long video are fewer a frame: those of all frames are solved for at once.
+    sparser = max(1.0, math.sqrt(n / _DENSE_FRAMES))
+    builder = ObservationBuilder(n, shape, spacing=max(4, int(max(shape) // 26 * sparser)))
     views: list[TwoView] = []
     flows = _HalfFlows(2 * len(pairs), shape, storage)
 
-    def both_ways(pair: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        i, j = pair
-        return two_way_flows(DisFlow(), (images[i], images[j]), (features[i], features[j]))
+    def both_ways(pair: _Pair) -> tuple[np.ndarray, np.ndarray]:
+        i, j = pair.frames
+        return two_way_flows(DisFlow(), (images[i], images[j]), pair.features)
 
-    computed = in_threads(both_ways, pairs)
+    computed = in_threads(both_ways, _with_features(pairs, images))
     for done, ((i, j), (forward, backward)) in enumerate(zip(pairs, computed, strict=True)):
         for a, b, there, back in ((i, j, forward, backward), (j, i, backward, forward)):
             valid = consistent(there, back)
@@ -84,14 +90,36 @@ def survey(
                 builder.add(a, b, there, valid)
                 flows.keep((a, b), there, valid)
         if (i, j) in flows.kept:
-            source, target = _samples(forward, flows.kept[i, j].valid)
+            source, target = _samples(forward, flows.kept[i, j].valid, sparser=sparser)
             views.append(two_view(i, j, source - centre, target - centre, noise_px=1.0))
         on_pair(done + 1, len(pairs))
     return Survey(builder.build(), views, flows.kept)
 
 
+@dataclass(frozen=True)
+class _Pair:
+    frames: tuple[int, int]
+    features: tuple[Features, Features]
+
+
+def _with_features(pairs: list[tuple[int, int]], images: np.ndarray) -> Iterator[_Pair]:
+    """The pairs, sorted by their first frame, with the key points of both frames.
+
+    Only those of frames that are still to be looked at are kept.
+    """
+    detected = enumerate(in_threads(detect, images))
+    kept: dict[int, Features] = {}
+    for i, j in pairs:
+        while j not in kept:
+            number, features = next(detected)
+            kept[number] = features
+        for old in [k for k in kept if k < i]:
+            del kept[old]
+        yield _Pair((i, j), (kept[i], kept[j]))
+
+
 def survey_bytes(edges: np.ndarray, n_frames: int, size: tuple[int, int]) -> int:
-    """What the flows take that the predictor looks at besides those of the pairs.
+    """What the flows take that the predictor looks at besides those of the pairs, and its depths.
 
     Args:
         edges: (E, 2) pairs that are asked for.
@@ -101,7 +129,8 @@ def survey_bytes(edges: np.ndarray, n_frames: int, size: tuple[int, int]) -> int
     half = -(-size[0] // STEP) * -(-size[1] // STEP)
     surveyed = sum(max(n_frames - gap, 0) for gap in GAPS)
     between = len(bridges(edges, n_frames))
-    return 2 * _FLOW_BYTES * (surveyed * half + between * size[0] * size[1])
+    flows = 2 * _FLOW_BYTES * (surveyed * half + between * size[0] * size[1])
+    return flows + n_frames * size[0] * size[1] * _DEPTH_BYTES
 
 
 def bridges(asked: np.ndarray, n_frames: int) -> np.ndarray:
@@ -130,10 +159,12 @@ class _HalfFlows:
         self.kept[pair] = HalfFlow(self._flow[row], self._valid[row])
 
 
-def _samples(flow: np.ndarray, half_valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _samples(
+    flow: np.ndarray, half_valid: np.ndarray, *, sparser: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Matches (m, 2), (m, 2) on a coarse grid: equal say for equal area, texture or not."""
     height, width = flow.shape[:2]
-    step = max(3, max(height, width) // _GRID_ROWS)
+    step = max(3, int(max(height, width) // _GRID_ROWS * sparser))
     v, u = np.mgrid[step // 2 : height : step, step // 2 : width : step]
     good = half_valid[v // STEP, u // STEP]
     source = np.stack([u[good], v[good]], -1).astype(np.float64)

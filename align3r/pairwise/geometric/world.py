@@ -16,10 +16,11 @@ def baseline_px(cameras: Cameras, obs: Observations) -> float:
     """Typical displacement that the camera's way (not its turns) causes in the widest pairs."""
     if not len(obs.anchor):
         return 0.0
-    _, shift = relative_poses(cameras, obs)
-    inverse_depth = triangulate(cameras, obs)[obs.anchor]
-    move = cameras.focal * inverse_depth * np.linalg.norm(shift, axis=-1)
-    per_pair = [float(np.median(move[rows])) for _, _, rows in obs.blocks]
+    inverse_depth, per_pair = triangulate(cameras, obs), list[float]()
+    for _, part in obs.parts:
+        _, shift = relative_poses(cameras, part)
+        move = cameras.focal * inverse_depth[part.anchor] * np.linalg.norm(shift, axis=-1)
+        per_pair += [float(np.median(move[rows])) for _, _, rows in part.blocks]
     return float(np.quantile(per_pair, 0.8))
 
 

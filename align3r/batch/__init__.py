@@ -1,0 +1,1 @@
+"""Many videos, one Ray task each, on this machine or on a cluster."""

@@ -1,0 +1,303 @@
+"""Many videos: what is done is skipped, the rest is sent out, and the manifest tells of each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from align3r import __version__
+from align3r.batch.cluster import Cluster, Died, Needs, connected
+from align3r.batch.inputs import find_videos
+from align3r.batch.manifest import Entry, Manifest
+from align3r.batch.naming import result_names
+from align3r.batch.results import digest, done, is_finished, key_of
+from align3r.batch.values import Outcome, Task
+from align3r.batch.worker import last_stage
+from align3r.config import Options
+from align3r.errors import Align3rError, UsageError
+from align3r.io.lock import one_run_at_a_time
+from align3r.io.whole import check_free, disk_errors_in_words
+from align3r.progress import Report, as_report
+from align3r.types import Progress
+
+log = logging.getLogger(__name__)
+
+LOGS = "logs"
+_LOOK_EVERY_S = 1.0
+_TELL_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """Where and how often the videos of a batch are computed."""
+
+    address: str | None = None
+    """Ray cluster: HOST:PORT, ray://HOST:PORT or auto; this machine alone when not given. Videos
+    and results must have the same paths on all its machines."""
+    cpus: int | None = None
+    """Threads of each video; equal parts of the machine when not given."""
+    gpus: float | None = None
+    """GPUs of each video, also 0.5; when not given 1 if there are any and the model may use it."""
+    retries: int = 2
+    """How often a video is begun again whose worker died."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no run can make sense of.
+
+        Raises:
+            UsageError: A number is out of its range or not a number.
+        """
+        for name, least in (("cpus", 1), ("gpus", 0), ("retries", 0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise UsageError(f"--{name} is {value}", hint=f"it is at least {least}")
+
+
+def reconstruct_many(
+    videos: Iterable[str | Path],
+    out: str | Path,
+    *,
+    options: Options | None = None,
+    batch: BatchOptions | None = None,
+    progress: bool | Progress = False,
+) -> list[Outcome]:
+    """Reconstruct many videos into folders of `out`, one Ray task each.
+
+    What a former call with the same input and options has done is skipped, what it was interrupted
+    in goes on. A video that fails does not stop the others.
+
+    Args:
+        videos: Videos, folders of images, list files, folders of videos, and patterns of these.
+        out: Folder for the results, the manifest batch.json and logs/.
+        options: Of every reconstruction. `output.overwrite` replaces results of other inputs or
+            options; a result that is as asked for is never computed again.
+        batch: Where to compute, and with how much.
+        progress: True for a bar on stderr, or a function called as progress(stage, done, total).
+
+    Returns:
+        What became of each video, in order.
+
+    Raises:
+        UsageError: No video, resources that no machine has, or another batch at work in `out`.
+        InputError: `out` cannot be written, or its manifest not be read.
+        MissingExtraError: Ray is not installed.
+    """
+    options, batch = options or Options(), batch or BatchOptions()
+    sources = find_videos(videos)
+    out = Path(out).expanduser().absolute()
+    _check_folder(out)
+    with one_run_at_a_time(out):
+        with disk_errors_in_words(out):
+            out.mkdir(exist_ok=True)
+        book = _planned(sources, out, options)
+        report = as_report(progress)
+        if book.tasks:
+            with connected(batch.address) as cluster:
+                _Work(cluster, book, batch, report).run()
+        else:
+            report("videos", len(sources), len(sources))
+    return [book.outcomes[source] for source in sources]
+
+
+def plan_many(
+    videos: Iterable[str | Path], out: str | Path, *, options: Options | None = None
+) -> list[Outcome]:
+    """What `reconstruct_many` would do: `todo`, `done` or `failed`. Nothing is written.
+
+    Raises:
+        UsageError: There is no video.
+        InputError: The manifest cannot be read.
+    """
+    out = Path(out).expanduser().absolute()
+    sources = find_videos(videos)
+    _check_folder(out)
+    book = _planned(sources, out, options or Options(), dry=True)
+    waiting = {task.source: Outcome(task.source, task.out, "todo") for task in book.tasks}
+    return [(book.outcomes | waiting)[source] for source in sources]
+
+
+@dataclass
+class _Book:
+    """What is known of the videos of a call."""
+
+    manifest: Manifest
+    tasks: list[Task] = field(default_factory=list)
+    """To be done."""
+    outcomes: dict[Path, Outcome] = field(default_factory=dict)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Note what became of a video.
+
+        Raises:
+            InputError: The manifest cannot be written.
+        """
+        self.outcomes[outcome.source] = outcome
+        before = self.manifest.entries[outcome.source]
+        self.manifest.put(
+            {
+                outcome.source: replace(
+                    before,
+                    state=outcome.state,
+                    exit_code=outcome.exit_code,
+                    error=outcome.error,
+                    hint=outcome.hint,
+                    frames=outcome.frames,
+                    seconds=outcome.seconds,
+                    warnings=outcome.warnings,
+                    attempts=before.attempts + outcome.attempts,
+                )
+            }
+        )
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} exists and is not a folder", hint="choose another with -o")
+    if (out / "scene.json").exists():
+        raise UsageError(
+            f"{out} is the result of one video, not a folder for many",
+            hint="choose another with -o",
+        )
+
+
+def _planned(sources: Sequence[Path], out: Path, options: Options, *, dry: bool = False) -> _Book:
+    """Which videos are done, which cannot be, and which are to do; the manifest says so, too."""
+    manifest = Manifest.read(out)
+    book = _Book(manifest)
+    names = result_names(sources, {s: entry.out for s, entry in manifest.entries.items()})
+    fresh: dict[Path, Entry] = {}
+    for source in sources:
+        task = Task(
+            source=source,
+            out=out / names[source],
+            log=out / LOGS / f"{names[source]}.log",
+            options=options,
+            replaces=None,
+            version=__version__,
+        )
+        known = manifest.entries.get(source)
+        try:
+            key = key_of(source, options)
+            same = known is not None and known.key == key and known.state != "failed"
+            if known is not None and same and is_finished(task.out, known.replaces):
+                found = replace(done(task), skipped=True, attempts=0)
+                book.outcomes[source] = found
+                if known.state != "done":  # Whoever waited for it died before it could say so.
+                    fresh[source] = _entry(found, names[source], key, known)
+                continue
+            check_free(task.out, overwrite=options.output.overwrite)
+        except Align3rError as error:
+            book.outcomes[source] = failed = Outcome(
+                source,
+                task.out,
+                "failed",
+                exit_code=error.exit_code,
+                error=str(error),
+                hint=error.hint,
+            )
+            # What stands there is of another key: it keeps its entry, if it has one.
+            if known is None or known.state != "done":
+                fresh[source] = _entry(failed, names[source], "", known)
+            continue
+        task = replace(task, replaces=known.replaces if known and same else digest(task.out))
+        book.tasks.append(task)
+        fresh[source] = Entry(
+            names[source],
+            key,
+            "todo",
+            replaces=task.replaces,
+            attempts=known.attempts if known is not None and same else 0,
+        )
+    if not dry:
+        manifest.put(fresh)
+    return book
+
+
+def _entry(outcome: Outcome, name: str, key: str, known: Entry | None) -> Entry:
+    return Entry(
+        name,
+        key,
+        outcome.state,
+        replaces=None if known is None else known.replaces,
+        exit_code=outcome.exit_code,
+        error=outcome.error,
+        hint=outcome.hint,
+        frames=outcome.frames,
+        seconds=outcome.seconds,
+        warnings=outcome.warnings,
+        attempts=0 if known is None else known.attempts,
+    )
+
+
+class _Work:
+    """Tasks on a cluster until all are answered."""
+
+    def __init__(self, cluster: Cluster, book: _Book, batch: BatchOptions, report: Report) -> None:
+        self._cluster, self._book, self._report = cluster, book, report
+        self._retries = batch.retries
+        model = book.tasks[0].options
+        uses_gpu = model.device in ("auto", "cuda") and model.model != "geometric"
+        gpus = batch.gpus
+        if gpus is None:
+            gpus = 1.0 if uses_gpu and cluster.has_gpu else 0.0
+        self._needs: Needs = cluster.needs(len(book.tasks), cpus=batch.cpus, gpus=gpus)
+        self._sent: dict[object, Task] = {}
+        self._told = ""
+
+    def run(self) -> None:
+        """Send all, and wait for all."""
+        known = len(self._book.outcomes)
+        total = known + len(self._book.tasks)
+        log.info("%d videos to do: %s", len(self._book.tasks), self._cluster.describe(self._needs))
+        self._report("videos", known, total)
+        try:
+            for task in self._book.tasks:
+                self._send(task)
+            last = time.monotonic()
+            while self._sent:
+                for one in self._cluster.wait(list(self._sent), timeout_s=_LOOK_EVERY_S):
+                    self._hear(one)
+                    self._report("videos", len(self._book.outcomes), total)
+                if time.monotonic() - last > _TELL_EVERY_S:
+                    last = time.monotonic()
+                    self._tell()
+        finally:
+            self._cluster.end(list(self._sent))
+
+    def _send(self, task: Task) -> None:
+        self._sent[self._cluster.send(task, self._needs)] = task
+
+    def _hear(self, one: object) -> None:
+        """Settle a video, or begin it again if its worker died."""
+        task = self._sent.pop(one)
+        answer = self._cluster.answer(one)
+        if isinstance(answer, Died):
+            if task.attempt <= self._retries:
+                log.warning("%s: %s; it is begun again", task.out.name, answer.reason)
+                self._send(replace(task, attempt=task.attempt + 1))
+                return
+            answer = Outcome(
+                task.source,
+                task.out,
+                "failed",
+                exit_code=answer.exit_code,
+                error=f"{answer.reason}, {task.attempt} times",
+                hint=f"see {task.log}; give each video more of the machine with --cpus",
+                attempts=task.attempt,
+            )
+        self._book.settle(answer)
+        if answer.state == "done":
+            log.info("%s: %d frames in %.0f s", task.out.name, answer.frames, answer.seconds)
+        else:
+            log.error("%s: %s", task.out.name, answer.error)
+
+    def _tell(self) -> None:
+        """Say which videos are at which stage, when that is news."""
+        stages = {task.out.name: last_stage(task.log) for task in self._sent.values()}
+        at = ", ".join(f"{name} ({stage})" for name, stage in stages.items() if stage)
+        if at and at != self._told:
+            self._told = at
+            log.info("at work: %s", at)

@@ -1,0 +1,239 @@
+"""Clouds of a scene, thinned by confidence and space, read frame by frame in bounded memory.
+
+Thinning never draws lots. In the image the most confident pixel of a block stands for the block, in
+space the most confident point of a voxel for the voxel; blocks and voxels are as large as it takes.
+The same scene and numbers give the same points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from align3r.reconstruction import Reconstruction
+
+_SAMPLES_PER_POINT = 8
+"""Pixels looked at for each point that may be kept: several views of a place compete for it."""
+_JUDGES = 16
+"""Frames, spread over the video, that say which static points hang in the air."""
+_NEARER = 0.9
+"""A frame sees past a point that is nearer than this part of its depth there."""
+_VOXEL_PIXELS = 1.0
+"""Side of the first voxels, in the distance between neighbouring samples at the typical depth."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Coloured points in world coordinates, OpenCV axes."""
+
+    points: np.ndarray
+    """(P, 3) float32, scene units."""
+    colours: np.ndarray
+    """(P, 3) uint8 RGB."""
+    confidence: np.ndarray
+    """(P,) float32."""
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def pick(self, which: np.ndarray) -> Cloud:
+        """The points that a mask or an index array selects."""
+        return Cloud(self.points[which], self.colours[which], self.confidence[which])
+
+
+def join(clouds: list[Cloud]) -> Cloud:
+    """All points of several clouds."""
+    return Cloud(
+        np.concatenate([np.zeros((0, 3), np.float32), *(cloud.points for cloud in clouds)]),
+        np.concatenate([np.zeros((0, 3), np.uint8), *(cloud.colours for cloud in clouds)]),
+        np.concatenate([np.zeros(0, np.float32), *(cloud.confidence for cloud in clouds)]),
+    )
+
+
+def static_cloud(scene: Reconstruction, *, max_points: int, min_confidence: float) -> Cloud:
+    """The static scene seen by the whole video, one point a voxel, at most `max_points`.
+
+    Args:
+        scene: The reconstruction; every frame is read once, one after the other.
+        max_points: Most points. Memory is bounded by this and one frame.
+        min_confidence: Points below this confidence are left out.
+    """
+    stride = _static_stride(scene, max_points=max_points)
+    thinner = _Thinner(max_points, voxel=_VOXEL_PIXELS * stride * _pixel_at_typical_depth(scene))
+    for i in range(len(scene)):
+        thinner.add(static_cloud_of(scene, i, stride=stride, min_confidence=min_confidence))
+    return _without_floaters(scene, thinner.result(), min_confidence=min_confidence)
+
+
+def static_cloud_of(
+    scene: Reconstruction, i: int, *, stride: int, min_confidence: float = 0.0
+) -> Cloud:
+    """Static points of frame i: of every stride x stride pixels the most confident one."""
+    wanted = (scene.confidence(i) >= min_confidence) & ~scene.moving(i)
+    return _frame_cloud(scene, i, wanted, stride=stride)
+
+
+def moving_cloud_of(scene: Reconstruction, i: int, *, max_points: int) -> Cloud:
+    """At most `max_points` moving points of frame i, whatever their confidence.
+
+    What moves is seen once and cannot be triangulated over time, so its confidence is low by
+    nature; a threshold made for the static scene would hide it all.
+    """
+    wanted = scene.moving(i) & np.isfinite(scene.depth(i))
+    pixels = int(np.count_nonzero(wanted))
+    stride = max(int(np.sqrt(pixels / max(max_points, 1))), 1)
+    cloud = _frame_cloud(scene, i, wanted, stride=stride)
+    while len(cloud) > max_points > 0:
+        stride += 1
+        cloud = _frame_cloud(scene, i, wanted, stride=stride)
+    return cloud if max_points > 0 else join([])
+
+
+def frame_stride(scene: Reconstruction, *, max_points: int) -> int:
+    """Side of the blocks at which a whole frame gives at most `max_points` points."""
+    width, height = scene.size
+    stride = max(int(np.sqrt(width * height / max(max_points, 1))), 1)
+    while -(-width // stride) * -(-height // stride) > max(max_points, 1):
+        stride += 1
+    return stride
+
+
+def _static_stride(scene: Reconstruction, *, max_points: int) -> int:
+    width, height = scene.size
+    all_frames = len(scene) * width * height / (_SAMPLES_PER_POINT * max(max_points, 1))
+    # A single frame must not be much more than what is kept, whatever its size.
+    one_frame = width * height / (2 * max(max_points, 1))
+    return max(int(np.sqrt(max(all_frames, one_frame))), 1)
+
+
+def _frame_cloud(scene: Reconstruction, i: int, wanted: np.ndarray, *, stride: int) -> Cloud:
+    """Points of the most confident wanted pixel of every block of frame i."""
+    depth, confidence = scene.depth(i), scene.confidence(i)
+    score = np.where(wanted & np.isfinite(depth), confidence, -np.inf)
+    v, u = _best_of_blocks(score, stride)
+    z = depth[v, u].astype(np.float64)
+    pose = scene.world_from_cam[i]
+    world_from_pixel = pose[:3, :3] @ np.linalg.inv(scene.intrinsics[i])
+    points = (np.stack([u, v, np.ones_like(u)]) * z).T @ world_from_pixel.T + pose[:3, 3]
+    image = scene.image(i)
+    width, height = scene.size
+    # Pixel u covers [u, u + 1) of the width, so its centre lies in this working pixel.
+    rows = ((v + 0.5) * image.shape[0] / height).astype(int)
+    columns = ((u + 0.5) * image.shape[1] / width).astype(int)
+    return Cloud(
+        points.astype(np.float32), image[rows, columns], confidence[v, u].astype(np.float32)
+    )
+
+
+def _without_floaters(scene: Reconstruction, cloud: Cloud, *, min_confidence: float) -> Cloud:
+    """The points that more of the judging frames see than see past.
+
+    What a mask has missed of a moving thing, and what a depth edge has smeared, hangs in the air:
+    other frames see what is behind it. A lone vote is not enough to drop a point.
+    """
+    seen, past = np.zeros((2, len(cloud)), np.uint8)
+    for i in _spread(len(scene), _JUDGES):
+        rows, pixels, z = _project(scene, cloud.points, i)
+        depth = scene.depth(i)
+        sure = (scene.confidence(i) >= min_confidence) & ~scene.moving(i)
+        ratio = z / np.where(sure, depth, np.nan).ravel()[pixels]
+        # nan fails both comparisons: an unknown depth has no vote.
+        past[rows] += ratio < _NEARER
+        seen[rows] += (ratio >= _NEARER) & (ratio <= 1 / _NEARER)
+    return cloud.pick((past < 2) | (past <= seen))
+
+
+def _project(
+    scene: Reconstruction, points: np.ndarray, i: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which points frame i sees: their numbers, flat pixel numbers, and z-depths (float32)."""
+    width, height = scene.size
+    cam_from_world = np.linalg.inv(scene.world_from_cam[i])
+    pixel_from_world = (scene.intrinsics[i] @ cam_from_world[:3]).astype(np.float32)
+    u, v, z = pixel_from_world[:, :3] @ points.T + pixel_from_world[:, 3:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u, v = u / z, v / z
+    inside = (z > 0) & (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5)
+    rows = np.flatnonzero(inside)
+    columns, lines = np.rint(u[rows]).astype(int), np.rint(v[rows]).astype(int)
+    return rows, lines * width + columns, z[rows]
+
+
+def _best_of_blocks(score: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the highest score of every stride x stride block, where it is finite."""
+    if stride == 1:
+        every_row, every_column = np.nonzero(np.isfinite(score))
+        return every_row, every_column
+    height, width = score.shape
+    down, across = -(-height // stride), -(-width // stride)
+    padded = np.full((down * stride, across * stride), -np.inf, score.dtype)
+    padded[:height, :width] = score
+    blocks = padded.reshape(down, stride, across, stride).swapaxes(1, 2)
+    best = blocks.reshape(down, across, stride * stride).argmax(axis=-1)
+    rows = np.arange(down)[:, None] * stride + best // stride
+    columns = np.arange(across) * stride + best % stride
+    filled = np.isfinite(padded[rows, columns])
+    return rows[filled], columns[filled]
+
+
+class _Thinner:
+    """Keeps the most confident point of every voxel; the voxels grow until all points fit."""
+
+    def __init__(self, max_points: int, *, voxel: float) -> None:
+        self._max_points = max_points
+        self._voxel = voxel
+        self._kept = join([])
+        self._waiting: list[Cloud] = []
+
+    def add(self, cloud: Cloud) -> None:
+        self._waiting.append(cloud)
+        # Sorting is what costs time: it is done once as many wait as may be kept.
+        if sum(map(len, self._waiting)) > self._max_points:
+            self._merge()
+
+    def result(self) -> Cloud:
+        self._merge()
+        return self._kept
+
+    def _merge(self) -> None:
+        cloud = _thin(join([self._kept, *self._waiting]), voxel=self._voxel)
+        self._waiting = []
+        while len(cloud) > self._max_points > 0:
+            # Points lie on surfaces, so their number falls with the square of the side.
+            self._voxel *= max(1.03, np.sqrt(len(cloud) / self._max_points))
+            cloud = _thin(cloud, voxel=self._voxel)
+        self._kept = cloud if self._max_points > 0 else join([])
+
+
+def _thin(cloud: Cloud, *, voxel: float) -> Cloud:
+    """The most confident point of every voxel, in the order they came."""
+    if not len(cloud):
+        return cloud
+    order = np.argsort(-cloud.confidence, kind="stable")
+    points = cloud.points[order].astype(np.float64)
+    # The middle of the cloud is the middle of a voxel, so that voxels can grow around all of it.
+    cells = np.rint((points - np.median(points, axis=0)) / voxel)
+    # One number a voxel sorts much faster than rows. Three times 21 bits fit into an int64;
+    # points a million voxels away share the outermost one.
+    cells = np.clip(cells, -(2**20), 2**20 - 1).astype(np.int64) + 2**20
+    key = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
+    first = np.unique(key, return_index=True)[1]
+    return cloud.pick(np.sort(order[first]))
+
+
+def _pixel_at_typical_depth(scene: Reconstruction) -> float:
+    """Width of a source pixel at the median depth of a few frames, in scene units."""
+    widths = []
+    for i in _spread(len(scene), 8):
+        depth = scene.depth(i)[::8, ::8]
+        known = depth[np.isfinite(depth)]
+        if len(known):
+            widths.append(float(np.median(known)) / scene.intrinsics[i, 0, 0])
+    # Without a depth there is no point to thin either.
+    return float(np.median(widths)) if widths else 1.0
+
+
+def _spread(n: int, at_most: int) -> list[int]:
+    """Numbers of at most `at_most` of n frames, evenly spread, ends included."""
+    return [int(i) for i in np.unique(np.linspace(0, n - 1, min(n, at_most)).round())]

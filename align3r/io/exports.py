@@ -1,0 +1,194 @@
+"""Every export, once: the same table is the API, the command line and the docs.
+
+A new format is one row of `EXPORTS` and one writer, `write(scene, path, options)`; its own options
+are a dataclass in `config.ExportOptions`. The writer gets a scratch path: an empty folder that is
+there, or a file that is not, with the right suffix. What it leaves there takes the place of the old
+one only if it returns; if it raises, nothing has happened. What a person should know is logged.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from align3r import __version__
+from align3r.config import ExportOptions
+from align3r.errors import UsageError
+from align3r.io.lock import one_run_at_a_time
+from align3r.io.whole import disk_errors_in_words, whole_or_nothing
+from align3r.reconstruction import Reconstruction
+
+Writer = Callable[[Reconstruction, Path, ExportOptions], None]
+"""Writes a scene; `path` is the empty folder, or the file, to fill."""
+
+MARK = "align3r.json"
+"""In every folder that is exported: which format it is, its axes and its unit of length."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """One format."""
+
+    name: str
+    """File or folder that the command line writes; a folder has no suffix."""
+    what: str
+    """What is in it, and its axes: one sentence without a full stop."""
+    writer: str
+    """`module:function` in this room, imported on use: most formats need a library of their own."""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the export is a folder of files."""
+        return not Path(self.name).suffix
+
+    def load_writer(self) -> Writer:
+        """Import the writer."""
+        module, _, function = self.writer.partition(":")
+        writer: Writer = getattr(importlib.import_module(f"align3r.io.{module}"), function)
+        return writer
+
+
+EXPORTS: dict[str, Export] = {
+    "tum": Export(
+        "trajectory.txt",
+        "seconds, position, quaternion x y z w of world_from_cam",
+        "tum:export_tum",
+    ),
+    "ply": Export("points.ply", "static points, OpenCV axes (y down)", "ply:export_ply"),
+    "ply-frames": Export(
+        "ply-frames",
+        "a cloud a frame with confidence and moving, OpenCV axes (y down)",
+        "ply:export_ply_frames",
+    ),
+    "glb": Export(
+        "scene.glb",
+        "static points, a film of the moving ones, cameras; y up",
+        "glb:export_glb",
+    ),
+}
+"""Every format by the name a person types."""
+
+
+def export(
+    scene: Reconstruction,
+    to: str,
+    path: str | Path,
+    *,
+    options: ExportOptions | None = None,
+    **overrides: Any,
+) -> Path:
+    """Write the scene in another program's format, whole or not at all.
+
+    Args:
+        scene: What to write.
+        to: A name of `EXPORTS`.
+        path: The file or the folder to write. A file is replaced; a folder is replaced if it is
+            an export of the same format, or with `overwrite`.
+        options: How; the defaults when not given.
+        **overrides: Fields of `ExportOptions` by name.
+
+    Returns:
+        `path`.
+
+    Raises:
+        UsageError: There is no such format or option, or `path` is taken by something else.
+        InputError: The place cannot be written, is full, or a file of the scene is damaged.
+    """
+    kind, path = find_export(to), Path(path)
+    options = _with(options or ExportOptions(), overrides)
+    writer = kind.load_writer()
+    with disk_errors_in_words(path), one_run_at_a_time(path):
+        if kind.is_folder:
+            _write_folder(scene, to, path, options, writer)
+        else:
+            _write_file(scene, path, options, writer)
+    return path
+
+
+def find_export(to: str) -> Export:
+    """The row of a format.
+
+    Raises:
+        UsageError: There is no such format.
+    """
+    if to not in EXPORTS:
+        close = difflib.get_close_matches(to, EXPORTS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(EXPORTS)}"
+        raise UsageError(f"there is no export {to!r}", hint=hint)
+    return EXPORTS[to]
+
+
+def _with(options: ExportOptions, overrides: dict[str, Any]) -> ExportOptions:
+    names = [field.name for field in fields(ExportOptions)]
+    unknown = set(overrides) - set(names)
+    if unknown:
+        raise UsageError(f"unknown options {sorted(unknown)}", hint=f"there are {sorted(names)}")
+    return replace(options, **overrides)
+
+
+def _write_file(scene: Reconstruction, path: Path, options: ExportOptions, writer: Writer) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint="name the file to write")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays the last one: some libraries go by it.
+    part = path.with_name(f".part.{path.name}")
+    part.unlink(missing_ok=True)
+    try:
+        writer(scene, part, options)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_folder(
+    scene: Reconstruction, to: str, path: Path, options: ExportOptions, writer: Writer
+) -> None:
+    def check() -> None:
+        check_place(path, to, overwrite=options.overwrite)
+
+    with whole_or_nothing(path, check=check) as folder:
+        writer(scene, folder, options)
+        about = {
+            "export": to,
+            "what": EXPORTS[to].what,
+            "frames": len(scene),
+            "scale": scene.scale,
+            "align3r": __version__,
+        }
+        (folder / MARK).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def check_place(path: Path, to: str, *, overwrite: bool) -> None:
+    """Refuse a taken place, unless it holds an export of the same format or `overwrite` is on.
+
+    Raises:
+        UsageError: It is taken. A link, a file and a result of align3r are never replaced.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UsageError(f"{path} exists and is not a folder", hint="choose another place with -o")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if (path / "scene.json").exists():
+        raise UsageError(
+            f"{path} is a result of align3r, not an export", hint="choose another place with -o"
+        )
+    if overwrite or _mark_of(path) == to:
+        return
+    raise UsageError(
+        f"{path} exists and is not an export to {to}",
+        hint="add --overwrite, or choose another place with -o",
+    )
+
+
+def _mark_of(path: Path) -> str | None:
+    """Which format a folder was exported to; None for any other folder."""
+    try:
+        about = json.loads((path / MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return about.get("export") if isinstance(about, dict) else None
