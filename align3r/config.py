@@ -57,14 +57,38 @@ class CameraOptions:
     """Known focal length in source pixels; solved for when not given."""
     intrinsics: tuple[float, float, float, float] | None = None
     """Known fx, fy, cx, cy in source pixels; the centre of the top-left pixel is (0, 0)."""
+    calibration: str | None = None
+    """File with the known intrinsics and the lens: a COLMAP cameras.txt, cameras.bin or model
+    folder, a transforms.json of nerfstudio, or JSON with a camera matrix. On the command line,
+    --intrinsics takes a file, too."""
+    distortion: tuple[float, ...] | None = None
+    """Distortion of the lens in OpenCV's order, k1 k2 p1 p2 k3 k4 k5 k6 or the first 1, 2, 4 or 5
+    of them; with --focal or --intrinsics. It is undone before anything else."""
+    lens: Literal["opencv", "fisheye"] = "opencv"
+    """What --distortion means; fisheye: k1 k2 k3 k4 of OpenCV's fisheye model."""
     poses: str | None = None
-    """Known camera poses: a TUM trajectory or a cameras.npz; matched to the frames by time."""
+    """Known camera poses: a TUM trajectory or a cameras.npz, matched to the frames by time, or a
+    transforms.json of nerfstudio, matched by name."""
+    colmap: str | None = None
+    """Folder of a COLMAP model: known poses, and intrinsics unless they are given otherwise.
+    Matched by the names of the images; for a video by the numbers or times in them."""
+    poses_are: Literal["auto", "exact", "rough"] = "auto"
+    """Exact poses are kept, rough ones only pull; auto: those of --colmap are rough, and so are
+    others if --camera.pose-sigma says so."""
     pose_sigma: tuple[float, float] | None = None
-    """The known poses are rough: standard deviations of their rotations in degrees and of their
-    positions in their own unit. The poses are exact when not given."""
+    """How rough: standard deviations of the rotations in degrees and of the positions in their own
+    unit. When not given: 0.5 degrees, and 1 % of the diagonal of the box around the positions."""
+    first_number: int | None = None
+    """Video: number in the name of the image that is its first frame. When not given: 0, or 1 if
+    no image has a 0."""
     masks: str | None = None
     """Folder of your own masks, one image a frame, white = moving; they win over automatic ones.
     On the command line, sam2 means: automatic masks, refined by SAM 2."""
+
+    @property
+    def posed(self) -> bool:
+        """Whether poses are given."""
+        return self.poses is not None or self.colmap is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +216,16 @@ class ColmapOptions:
     """Write the model as text, not binary."""
     points: int = 100_000
     """Most points beyond the tracks: static, confident, evenly thinned; 0 for tracks only."""
-    tracks: int = 300
+    tracks: int = 1000
     """About how many tracked points every image holds; 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NerfstudioOptions:
+    """What a folder for nerfstudio holds."""
+
+    points: int = 100_000
+    """Most points in its points.ply."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +253,7 @@ class ExportOptions:
     seed: int = 0
     """Chooses the points that are kept when there are too many."""
     colmap: ColmapOptions = field(default_factory=ColmapOptions)
+    nerfstudio: NerfstudioOptions = field(default_factory=NerfstudioOptions)
 
 
 _LEAST = {
@@ -256,6 +289,9 @@ class Options:
     memory_budget: float | None = None
     """Main memory to stay within, in GB; what does not fit is kept in files on the disk.
     By default: what is free."""
+    scale: Literal["auto", "relative", "metric"] = "auto"
+    """Unit of length. auto: that of known poses, else metres if a depth prior has them, else none;
+    metric: metres or an error (known poses are then taken as metres); relative: none."""
     seed: int = 0
     """Same seed, same machine, same files."""
     input: InputOptions = field(default_factory=InputOptions)

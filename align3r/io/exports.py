@@ -54,6 +54,31 @@ class Export:
 
 
 EXPORTS: dict[str, Export] = {
+    "colmap": Export(
+        "colmap",
+        "images, masks (black is ignored) and sparse/0 with tracks, COLMAP axes (y down)",
+        "colmap:write_colmap",
+    ),
+    "nerfstudio": Export(
+        "nerfstudio",
+        "transforms.json with images, masks, depths and points, OpenGL cameras (y up, z backward)",
+        "nerfstudio:write_nerfstudio",
+    ),
+    "vipe": Export(
+        "vipe",
+        "rgb, pose, intrinsics, depth and mask as ViPE writes them, OpenCV axes (y down)",
+        "vipe:write_vipe",
+    ),
+    "megasam": Export(
+        "scene_sgd_cvd_hr.npz",
+        "images, depths, intrinsic and cam_c2w as MegaSaM writes them, OpenCV axes (y down)",
+        "megasam:write_megasam",
+    ),
+    "depth-png": Export(
+        "depth-png",
+        "z-depth as 16-bit PNG, 1000 levels a unit, 0 = unknown",
+        "depth_images:write_depth_pngs",
+    ),
     "tum": Export(
         "trajectory.txt",
         "seconds, position, quaternion x y z w of world_from_cam",

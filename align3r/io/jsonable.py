@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import re
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import PurePath
@@ -33,3 +35,14 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     raise TypeError(f"a {type(value).__name__} has no place in a JSON file")
+
+
+def readable_json(value: Any) -> str:
+    """The text of a file: two spaces, and lists of numbers on one line each.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False)
+    # No string holds a line break that is not escaped, nor is a list of strings changed.
+    return re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text) + "\n"

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from align3r.errors import InputError, UsageError
+from align3r.io.images import cannot_read, decode
 
 _MAX = 65535
 
@@ -76,16 +77,33 @@ def write_jpg(rgb: np.ndarray, path: Path, *, quality: int = 92) -> None:
     _write(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), path, (cv2.IMWRITE_JPEG_QUALITY, quality))
 
 
+def write_image(rgb: np.ndarray, path: Path, *, quality: int = 95) -> None:
+    """Write (H, W, 3) uint8 RGB as PNG or JPEG, whichever the suffix says.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    if path.suffix == ".png":
+        _write(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), path)
+    else:
+        write_jpg(rgb, path, quality=quality)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """A PNG file of (H, W) uint8 or uint16."""
+    return bytes(cv2.imencode(".png", image)[1].tobytes())
+
+
 def _write(suffix: str, image: np.ndarray, path: Path, options: tuple[int, ...] = ()) -> None:
     # Encoded in memory: cv2.imwrite hides why a file cannot be written.
     path.write_bytes(cv2.imencode(suffix, image, options)[1].tobytes())
 
 
 def _read(path: Path) -> np.ndarray:
-    if not path.is_file():
+    try:
+        missing = not path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise cannot_read(path, error) from error
+    if missing:
         raise InputError(f"{path} is missing", hint="the result is damaged: reconstruct again")
-    data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if image is None:
-        raise InputError(f"{path} is damaged", hint="the result is damaged: reconstruct again")
-    return image
+    return decode(path, cv2.IMREAD_UNCHANGED)

@@ -29,16 +29,21 @@ def open_video(
 
     Args:
         path: The .mp4 to write.
-        size: (width, height), both even.
+        size: (width, height); where a side is odd, its pixels all keep their own colour (4:4:4),
+            which takes ffmpeg, and browsers may not play it.
         fps: Frames a second.
         crf: What H.264 loses: 20 is hard to see, 0 is nothing.
 
     Raises:
         InputError: The video cannot be written.
     """
-    assert size[0] % 2 == 0 and size[1] % 2 == 0, f"H.264 needs even sides, not {size}"
     ffmpeg = find_h264_encoder()
     if ffmpeg is None:
+        if size[0] % 2 or size[1] % 2:
+            raise InputError(
+                f"a video of {size[0]}x{size[1]} pixels needs ffmpeg with libx264",
+                hint="install ffmpeg",
+            )
         log.info("no ffmpeg with libx264 on the PATH: %s becomes MPEG-4 part 2", path.name)
         with _opencv_video(path, size=size, fps=fps) as write:
             yield write
@@ -66,7 +71,8 @@ def _ffmpeg_video(
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}"]
     command += ["-r", f"{fps:.6f}", "-i", "-", "-an", "-c:v", "libx264", "-preset", "veryfast"]
     # yuv420p and the index in front: what browsers and phones play.
-    command += ["-crf", str(crf), "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4"]
+    pixels = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+    command += ["-crf", str(crf), "-pix_fmt", pixels, "-movflags", "+faststart", "-f", "mp4"]
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
             [*command, str(path)],
