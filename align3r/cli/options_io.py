@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any, Literal, Union
 
 from align3r.config import Options
 from align3r.errors import InputError, UsageError
+from align3r.io.files import read_json
 
 
 def read_options(path: Path) -> Options:
@@ -23,11 +23,7 @@ def read_options(path: Path) -> Options:
         UsageError: It holds unknown options or values of the wrong kind.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {(error.strerror or 'refused').lower()}", hint="check the path"
-        ) from error
+        found = read_json(path)
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}", hint="give a scene.json") from error
     if not isinstance(found, dict):
@@ -53,7 +49,7 @@ def options_from_json(values: Mapping[str, Any]) -> Options:
 def _build(kind: Any, values: object, *, where: str) -> Any:
     """One dataclass from a mapping; `where` is the dotted name of the group, for messages."""
     if not isinstance(values, Mapping):
-        raise UsageError(f"{where or 'options'} must be a group of options, not {values!r}")
+        raise UsageError(f"{where or 'options'} must be a group of options, not {_short(values)}")
     hints = typing.get_type_hints(kind)
     known = {field.name for field in dataclasses.fields(kind)}
     for key in values:
@@ -83,6 +79,8 @@ def _value(kind: Any, value: Any, *, where: str) -> Any:
             return value
         raise _wrong(where, value, "one of " + ", ".join(map(str, inner)))
     if origin is tuple:
+        if inner[1:] == (...,) and isinstance(value, list | tuple):
+            inner = (inner[0],) * len(value)
         if isinstance(value, list | tuple) and len(value) == len(inner):
             pairs = zip(inner, value, strict=True)
             return tuple(_value(k, v, where=where) for k, v in pairs)
@@ -100,7 +98,13 @@ def _plain(kind: Any, value: Any, *, where: str) -> Any:
 
 
 def _wrong(where: str, value: object, wanted: str) -> UsageError:
-    return UsageError(f"option {where!r} is {value!r}", hint=f"give {wanted}")
+    return UsageError(f"option {where!r} is {_short(value)}", hint=f"give {wanted}")
+
+
+def _short(value: object) -> str:
+    """A value of a file in a few words, for people."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _dotted(where: str, key: str) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from align3r.errors import InputError
+from align3r.io.arrays import read_npz
+from align3r.io.files import TooLargeError, check_pixels, read_json, read_text
 from align3r.io.png import read_depth_png, read_mask_png
 
 NEAREST_S = 0.02
 """Colour, depth and pose belong together when their times differ by at most this."""
+
+_NO_ROTATION = 1e-6
+_RENDERED = ("size", "world_from_cam", "depth", "depth_stride", "moving", "K", "time")
 
 
 @dataclass(frozen=True)
@@ -59,19 +65,23 @@ def read_rgbd(folder: Path) -> Truth:
         InputError: Something is missing or cannot be read.
     """
     try:
-        camera = json.loads((folder / "camera.json").read_text(encoding="utf-8"))
+        camera = read_json(folder / "camera.json")
         times, images = _read_list(folder / "rgb.txt")
         depth_times, depth_files = _read_list(folder / "depth.txt")
-        poses = np.loadtxt(folder / "groundtruth.txt", ndmin=2)
-        fx, fy, cx, cy = (float(camera[key]) for key in ("fx", "fy", "cx", "cy"))
-        size, per_metre = (int(camera["width"]), int(camera["height"])), camera["depth_factor"]
-    except (OSError, ValueError, KeyError) as error:
+        poses = np.loadtxt(io.StringIO(read_text(folder / "groundtruth.txt")), ndmin=2)
+        size, per_metre, k = _read_camera(camera)
+        if poses.shape[1:] != (8,) or not np.isfinite(poses).all():
+            raise ValueError("groundtruth.txt is not lines of 8 numbers")
+        if (np.linalg.norm(poses[:, 4:], axis=1) < _NO_ROTATION).any():
+            raise ValueError("a quaternion of groundtruth.txt is zero")
+        check_pixels(folder / "camera.json", size)
+    except TooLargeError:
+        raise
+    except (ValueError, KeyError, IndexError, TypeError, InputError) as error:
         raise InputError(
             f"{folder} is not a sequence in TUM layout: {error}",
             hint="it needs rgb.txt, depth.txt, groundtruth.txt and camera.json",
         ) from error
-    # The file has COLMAP's convention, where the centre of the top-left pixel is (0.5, 0.5).
-    k = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1.0]])
     pose_of, depth_of = _nearest(poses[:, 0], times), _nearest(depth_times, times)
     width, height = size
 
@@ -102,30 +112,58 @@ def read_rendered(path: Path) -> Truth:
         InputError: It cannot be read or is something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
-            width, height = (int(x) for x in data["size"])
-            poses, depth = data["world_from_cam"], data["depth"]
-            bits = np.unpackbits(data["moving"], count=len(poses) * height * width)
-            moving = bits.reshape(len(poses), height, width).astype(bool)
-            return Truth(
-                world_from_cam=poses,
-                intrinsics=data["K"],
-                times=data["time"],
-                size=(width, height),
-                depth=lambda i: depth[i].astype(np.float32),
-                depth_stride=int(data["depth_stride"]),
-                moving=lambda i: moving[i],
-            )
-    except (OSError, ValueError, KeyError) as error:
+        data = read_npz(path, _RENDERED)
+        poses, depth = data["world_from_cam"], data["depth"]
+        n, (width, height) = len(poses), (int(x) for x in data["size"])
+        stride = int(data["depth_stride"])
+        check_pixels(path, (width, height))
+        if min(width, height, stride) < 1 or depth.ndim != 3 or depth.dtype.kind != "f":
+            raise ValueError(f"{width}x{height} pixels, a depth of {depth.shape} every {stride}")
+        if not (len(depth) == n and poses.shape == (n, 4, 4) and data["time"].shape == (n,)):
+            raise ValueError("its arrays are of different lengths")
+        if data["K"].shape != (n, 3, 3) or data["moving"].size * 8 < n * width * height:
+            raise ValueError("its arrays are of different lengths")
+        bits = np.unpackbits(data["moving"], count=n * height * width)
+    except TooLargeError:
+        raise
+    except (ValueError, TypeError, InputError) as error:
         raise InputError(
             f"{path} is not the truth of a rendered clip: {error}",
             hint="write one with examples/render_clip.py",
         ) from error
+    moving = bits.reshape(n, height, width).astype(bool)
+    return Truth(
+        world_from_cam=poses,
+        intrinsics=data["K"],
+        times=data["time"],
+        size=(width, height),
+        depth=lambda i: depth[i].astype(np.float32),
+        depth_stride=stride,
+        moving=lambda i: moving[i],
+    )
+
+
+def _read_camera(camera: Any) -> tuple[tuple[int, int], float, np.ndarray]:
+    """Size, depth units a metre and intrinsics of a camera.json.
+
+    Raises:
+        ValueError: They are no numbers, or no camera; KeyError and TypeError as well.
+    """
+    fx, fy, cx, cy, per_metre = (
+        float(camera[key]) for key in ("fx", "fy", "cx", "cy", "depth_factor")
+    )
+    size = (int(camera["width"]), int(camera["height"]))
+    if not (np.isfinite([fx, fy, cx, cy, per_metre]).all() and min(fx, fy, per_metre, *size) > 0):
+        raise ValueError("camera.json is no camera")
+    # The file has COLMAP's convention, where the centre of the top-left pixel is (0.5, 0.5).
+    return size, per_metre, np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1.0]])
 
 
 def _read_list(path: Path) -> tuple[np.ndarray, list[str]]:
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.split() for line in read_text(path).splitlines()]
     rows = [row for row in lines if row and not row[0].startswith("#")]
+    if not rows:
+        raise ValueError(f"{path.name} names no file")
     return np.array([float(row[0]) for row in rows]), [row[1] for row in rows]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import OpenEXR
 
 from align3r.errors import InputError
+from align3r.io.files import check_bytes, check_pixels, check_regular
 
 _HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -45,19 +46,50 @@ def read_exr(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read z-depth (H, W) float32 and confidence (H, W) float32.
 
     Raises:
-        InputError: The file is missing, damaged, or has other channels.
+        InputError: The file is missing, damaged, too large, or has other channels.
     """
     if not path.is_file():
         raise InputError(f"{path} is missing", hint="the result is damaged: reconstruct again")
     try:
-        channels = OpenEXR.File(str(path), separate_channels=True).channels()
-        depth, confidence = channels["Z"].pixels, channels["confidence"].pixels
-    except (RuntimeError, KeyError, ValueError, IndexError) as error:
+        channels = read_channels(path)
+        depth, confidence = channels["Z"], channels["confidence"]
+    except (KeyError, ValueError) as error:
         raise _damaged(path) from error
-    # A file that is cut short is read without an exception, but with no pixels.
-    if depth is None or confidence is None or depth.shape != confidence.shape or depth.ndim != 2:
+    if depth.shape != confidence.shape or depth.ndim != 2:
         raise _damaged(path)
     return np.asarray(depth, np.float32), np.asarray(confidence, np.float32)
+
+
+def read_channels(path: Path) -> dict[str, np.ndarray]:
+    """The channels of the first part of an EXR file, by name.
+
+    The library takes memory for as many pixels as the header promises; so its header is read first.
+
+    Raises:
+        InputError: The file cannot be opened, or is larger than `files.most_pixels` or
+            `files.most_array_bytes`.
+        ValueError: It is damaged, cut short, or no EXR file.
+    """
+    check_regular(path)
+    try:
+        parts = OpenEXR.File(str(path), header_only=True).parts
+        total = 0
+        for part in parts:
+            (left, top), (right, bottom) = ((int(x), int(y)) for x, y in part.header["dataWindow"])
+            size = (right - left + 1, bottom - top + 1)
+            check_pixels(path, size)
+            total += 4 * size[0] * size[1] * len(part.header["channels"])
+        check_bytes(path, total)
+        channels = OpenEXR.File(str(path), separate_channels=True).channels()
+        found = {name: channel.pixels for name, channel in channels.items()}
+    except InputError:
+        raise
+    except Exception as error:  # the library raises whatever it happens to meet
+        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from error
+    # A file that is cut short is read without an exception, but with no pixels.
+    if any(pixels is None for pixels in found.values()):
+        raise ValueError("it is cut short")
+    return {name: np.asarray(pixels) for name, pixels in found.items()}
 
 
 def _damaged(path: Path) -> InputError:

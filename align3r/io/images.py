@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 
 from align3r.errors import InputError
+from align3r.io.files import cannot_read as cannot_read
+from align3r.io.files import check_pixels, read_bytes
+from align3r.io.image_header import declared_size
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -63,18 +66,18 @@ def read_rgb(path: Path) -> np.ndarray:
     16-bit images keep their high byte, grey images are repeated, alpha is dropped.
 
     Raises:
-        InputError: The file is missing, unreadable, cut short, or not an image.
+        InputError: The file is missing, unreadable, cut short, too large, or not an image.
     """
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def read_grey(path: Path) -> np.ndarray:
     """Read an image upright, as (H, W) uint8.
 
     Raises:
-        InputError: The file is missing, unreadable, cut short, or not an image.
+        InputError: The file is missing, unreadable, cut short, too large, or not an image.
     """
-    return _decode(path, cv2.IMREAD_GRAYSCALE)
+    return decode(path, cv2.IMREAD_GRAYSCALE)
 
 
 def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -84,28 +87,24 @@ def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def cannot_read(path: Path, error: OSError) -> InputError:
-    """The error for a file or folder that the system refuses to read."""
-    if isinstance(error, FileNotFoundError):
-        return InputError(f"no such file or folder: {path}", hint="check the path")
-    reason = (error.strerror or str(error)).lower()
-    return InputError(f"{path} cannot be read: {reason}", hint="check its permissions")
+def decode(path: Path, mode: int) -> np.ndarray:
+    """Decode an image file by OpenCV in one of its modes, if its header is of a sensible size.
 
-
-def _decode(path: Path, mode: int) -> np.ndarray:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise cannot_read(path, error) from error
+    Raises:
+        InputError: The file is missing, unreadable, cut short, too large, or not an image.
+    """
+    data = read_bytes(path)
     if not data:
         raise InputError(f"{path} is empty (0 bytes)", hint="write or copy the file again")
     if not _is_whole(data):
         raise InputError(f"image {path} is cut short", hint="copy the file again, or remove it")
-    with quiet_opencv():
-        try:
+    image = None
+    try:
+        check_pixels(path, declared_size(data))
+        with quiet_opencv():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
-        except cv2.error:
-            image = None
+    except (ValueError, cv2.error):
+        pass
     if image is None:
         raise InputError(
             f"{path} is not an image that can be decoded", hint="convert it to png or jpg"

@@ -10,10 +10,13 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import OpenEXR
 
 from align3r.errors import InputError, UsageError
+from align3r.io.arrays import read_npy, read_npz
+from align3r.io.exr import read_channels
+from align3r.io.files import TooLargeError
 from align3r.io.images import cannot_read, natural_key
+from align3r.io.lenses import Undistorter, zoom
 from align3r.io.per_frame import check_aspect, match_to_frames
 from align3r.io.png import read_depth_png
 from align3r.types import Frames
@@ -67,7 +70,7 @@ class PriorMaps:
         self._paths = match_to_frames(_maps_in(folder), frames, folder=folder, what=f"{kind} maps")
 
     def __iter__(self) -> Iterator[PriorMap]:
-        """Every frame's map, with the nearest known value where one is unknown.
+        """Every frame's map, undistorted as it; the nearest known value where one is unknown.
 
         An exr is read from its channel Z, else Y, depth, R or the only one; a npz from its array
         `depth`, else the only one with two axes, with a focal length if it has `focallength_px`;
@@ -79,9 +82,14 @@ class PriorMaps:
                 knows nothing.
         """
         filled, holed = 0, 0
-        for path in self._paths:
+        undistorter, lenses = Undistorter(), self._frames.lenses or (None,) * len(self._paths)
+        for path, lens in zip(self._paths, lenses, strict=True):
             values, focal = _read(path)
             check_aspect(values.shape, self._frames, path=path, what=f"{self.kind} map")
+            if lens is not None:
+                # Depth along the viewing direction stays what it is; edges are not mixed.
+                values = undistorter.apply(values, lens, nearest=True)
+                focal = None if focal is None else focal * zoom(lens)
             values, unknown = self._fill(values, path)
             filled, holed = filled + unknown, holed + (unknown > 0)
             yield PriorMap(values, focal)
@@ -149,11 +157,7 @@ def _read(path: Path) -> tuple[np.ndarray, float | None]:
     """A map as (H, W) float32, and its focal length if the file tells."""
     try:
         values, focal = _READERS[path.suffix.lower()](path)
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    except InputError as error:
-        raise InputError(str(error), hint=_HINT) from error
-    except Exception as error:  # parsers raise whatever they happen to meet in a damaged file
+    except ValueError as error:
         raise InputError(f"depth map {path} cannot be read: {error}", hint=_HINT) from error
     if values.ndim != 2 or not values.size or values.dtype.kind not in "fiu":
         shape = "x".join(map(str, values.shape)) or "a single"
@@ -162,17 +166,16 @@ def _read(path: Path) -> tuple[np.ndarray, float | None]:
         raise InputError(
             f"focallength_px of {path} is {focal:g}", hint="make it positive, or leave it out"
         )
-    return np.asarray(values, np.float32), focal
+    with np.errstate(over="ignore"):  # what float32 cannot hold is as good as infinitely far
+        return np.asarray(values, np.float32), focal
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, None]:
-    with path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False), None
+    return read_npy(path), None
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, float | None]:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: np.asarray(file[name]) for name in file.files}
+    arrays = read_npz(path)
     focal = float(arrays["focallength_px"].item()) if "focallength_px" in arrays else None
     if "depth" in arrays:
         return arrays["depth"], focal
@@ -183,20 +186,21 @@ def _read_npz(path: Path) -> tuple[np.ndarray, float | None]:
 
 
 def _read_png(path: Path) -> tuple[np.ndarray, None]:
-    return read_depth_png(path), None
+    try:
+        return read_depth_png(path), None
+    except TooLargeError:
+        raise
+    except InputError as error:
+        raise InputError(str(error), hint=_HINT) from error
 
 
 def _read_exr(path: Path) -> tuple[np.ndarray, None]:
-    channels = OpenEXR.File(str(path), separate_channels=True).channels()
+    channels = read_channels(path)
     only = next(iter(channels)) if len(channels) == 1 else None
     name = next((name for name in _CHANNELS if name in channels), only)
     if name is None:
         raise ValueError(f"its channels are {', '.join(sorted(channels))}")
-    pixels = channels[name].pixels
-    # A file that is cut short is read without an exception, but with no pixels.
-    if pixels is None:
-        raise ValueError("it is cut short")
-    return np.asarray(pixels), None
+    return channels[name], None
 
 
 _READERS: dict[str, Callable[[Path], tuple[np.ndarray, float | None]]] = {

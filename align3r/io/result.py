@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,9 @@ from typing import Any
 import numpy as np
 
 from align3r.errors import InputError
+from align3r.io.arrays import read_npz
 from align3r.io.exr import write_exr
+from align3r.io.files import check_inside, check_pixels, read_json
 from align3r.io.jsonable import jsonable
 from align3r.io.maps import FolderMaps
 from align3r.io.ply import write_ply
@@ -41,6 +42,8 @@ Extra = Callable[[Reconstruction, Path], None]
 """Writes something more into the scratch folder of a result."""
 
 _OWN_KEYS = ("format", "version", "n_frames", "size", "fps", "scale")
+_NOT_ROTATED = 1e-3
+_LONGEST = 1e9
 _ARRAYS = {"world_from_cam": (4, 4), "K": (3, 3), "time": (), "frame": ()}
 
 
@@ -146,14 +149,15 @@ def _write_maps(scene: Reconstruction, folder: Path) -> None:
 
 def _read_scene_json(folder: Path) -> dict[str, Any]:
     path = folder / "scene.json"
+    check_inside(path, folder)
     if not path.is_file():
         raise InputError(
             f"{folder} is no result of align3r: scene.json is missing",
             hint="give the folder that `align3r reconstruct` wrote",
         )
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        about = read_json(path)
+    except ValueError as error:
         raise _damaged(f"{path} cannot be read as JSON") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise InputError(
@@ -162,7 +166,7 @@ def _read_scene_json(folder: Path) -> dict[str, Any]:
         )
     if about.get("version") != FORMAT_VERSION:
         raise InputError(
-            f"{folder} has format version {about.get('version')}; this align3r reads "
+            f"{folder} has format version {_short(about.get('version'))}; this align3r reads "
             f"version {FORMAT_VERSION}",
             hint="install the align3r that wrote it",
         )
@@ -176,29 +180,49 @@ def _check_scene_json(about: dict[str, Any], *, path: Path) -> None:
         raise _damaged(f"{path} lacks {', '.join(missing)}")
     size, n = about["size"], about["n_frames"]
     numbers = [*size, n] if isinstance(size, list) and len(size) == 2 else [None]
-    if not all(isinstance(number, int) and number > 0 for number in numbers):
-        raise _damaged(f"{path} has n_frames {n!r} and size {size!r}")
+    # Not isinstance: True is an int.
+    if not all(type(number) is int and number > 0 for number in numbers):
+        raise _damaged(f"{path} has n_frames {_short(n)} and size {_short(size)}")
+    check_pixels(path, (size[0], size[1]))
     if about["scale"] not in ("relative", "prior-metric", "known-camera"):
-        raise _damaged(f"{path} has the unknown scale {about['scale']!r}")
+        raise _damaged(f"{path} has the unknown scale {_short(about['scale'])}")
 
 
 def _read_cameras(folder: Path, *, n_frames: int) -> dict[str, np.ndarray]:
     path = folder / "cameras.npz"
+    check_inside(path, folder)
     if not path.is_file():
         raise _damaged(f"{path} is missing")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in _ARRAYS}
-    except KeyError as error:
-        raise _damaged(f"{path} lacks an array: {error.args[0]}") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(f"{path} cannot be read") from error
+        arrays = read_npz(path, tuple(_ARRAYS))
+    except ValueError as error:
+        raise _damaged(f"{path} cannot be read: {error}") from error
     for name, shape in _ARRAYS.items():
         if arrays[name].shape != (n_frames, *shape):
             raise _damaged(
                 f"{name} in {path} has shape {arrays[name].shape}, not {(n_frames, *shape)}"
             )
+        if not np.isfinite(arrays[name]).all():
+            raise _damaged(f"{name} in {path} holds values that are not finite")
+    if what := _wrong_camera(arrays["world_from_cam"], arrays["K"]):
+        raise _damaged(f"{what} in {path}")
     return arrays
+
+
+def _wrong_camera(world_from_cam: np.ndarray, k: np.ndarray) -> str | None:
+    """Which camera is none; everything that looks through them relies on that."""
+    rotation = world_from_cam[:, :3, :3].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
+        turned = np.linalg.det(rotation) > 0
+    last = np.abs(world_from_cam[:, 3] - np.array([0, 0, 0, 1])).max(axis=1)
+    # In these words, nan (of numbers too large to be squared) is no rotation either.
+    rigid = (off < _NOT_ROTATED) & (last < _NOT_ROTATED) & turned
+    if not rigid.all():
+        return f"pose {int(rigid.argmin())} is no rotation and translation"
+    focal = k[:, [0, 1], [0, 1]]
+    seeing = ((focal > 0) & (focal < _LONGEST)).all(axis=1) & (k[:, 2] == [0, 0, 1]).all(axis=1)
+    return None if seeing.all() else f"K {int(seeing.argmin())} is no camera matrix"
 
 
 def _check_files(folder: Path, *, n_frames: int) -> None:
@@ -207,6 +231,7 @@ def _check_files(folder: Path, *, n_frames: int) -> None:
     if (folder / "moving").is_dir():
         kinds["moving"] = "png"
     for kind, suffix in kinds.items():
+        check_inside(folder / kind, folder)
         names = [f"{i:06d}.{suffix}" for i in range(n_frames)]
         missing = [name for name in names if not (folder / kind / name).is_file()]
         if missing:
@@ -214,6 +239,14 @@ def _check_files(folder: Path, *, n_frames: int) -> None:
                 f"{len(missing)} of {n_frames} files are missing in {folder / kind}, "
                 f"the first is {missing[0]}"
             )
+        for name in names:
+            check_inside(folder / kind / name, folder)
+
+
+def _short(value: object) -> str:
+    """A value of a file as a few words, for people."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _damaged(message: str) -> InputError:

@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -60,10 +61,12 @@ class MappedFiles:
         """The array of a file of the folder.
 
         Raises:
-            ValueError: It is cut short, or no array.
+            ValueError: It is cut short, no array, or outside of the folder.
             OSError: It is not there.
         """
         path = self._folder / file
+        if path.name != file:
+            raise ValueError(f"{file!r} is no file of {self._folder}")
         array = _mapped(path)
         self._given[_address(array)] = (path, array)
         return array
@@ -199,10 +202,18 @@ def _left_behind(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.memm
 
 def _mapped(path: Path) -> np.memmap:
     """The array in a file that is whole; see `MappedFiles.open`."""
-    size = path.stat().st_size
-    array = np.load(path, mmap_mode="r+", allow_pickle=False)
+    about = path.lstat()
+    # Written through a link, arrays would replace what is somewhere else.
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError(f"{path} is no file of its own")
+    try:
+        array = np.load(path, mmap_mode="r+", allow_pickle=False)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # what the reader of a damaged header happens to meet
+        raise ValueError(f"{path} is damaged: {error}") from error
     # NumPy makes a file that is cut short as long as its array.
-    if not isinstance(array, np.memmap) or size != array.offset + array.nbytes:
+    if not isinstance(array, np.memmap) or about.st_size != array.offset + array.nbytes:
         raise ValueError(f"{path} is cut short, or no array")
     return array
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from align3r.errors import InputError, UsageError
 
+_RESULTS = ("scene.json", "shots.json")
+"""What a folder holds that may be replaced: a result, or the results of all shots of a video."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -48,6 +50,16 @@ def whole_or_nothing(
             raise
 
 
+def move_into_place(finished: Path, out: Path) -> None:
+    """Make a finished folder beside `out` be `out`; an old `out` is removed after that.
+
+    Raises:
+        InputError: The place cannot be written.
+    """
+    with disk_errors_in_words(out):
+        _swap(finished, out, old=out.with_name(f".{out.name}.old"))
+
+
 def check_output(out: str | Path, overwrite: bool) -> None:
     """Find out, before any work is done, whether a result folder could be written.
 
@@ -83,7 +95,7 @@ def check_free(out: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UsageError(f"{out} exists already", hint="add --overwrite, or choose another with -o")
-    if not (out / "scene.json").is_file():
+    if not any((out / name).is_file() for name in _RESULTS):
         raise UsageError(
             f"{out} is not a result of align3r and will not be replaced",
             hint="choose another place with -o",
@@ -126,5 +138,7 @@ def _swap(scratch: Path, out: Path, *, old: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    if folder.exists():
+    if folder.is_symlink():
+        folder.unlink()  # What it leads to is none of ours.
+    elif folder.exists():
         shutil.rmtree(folder, ignore_errors=True)
