@@ -68,11 +68,19 @@ def _in_file(path: Path, codes: dict[str, int]) -> Iterator[Message]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in codes and node.args:
             kind = getattr(node.func, "id", "")
-            text = _words(node.args[0], constants)
             hint = next((_words(k.value, constants) for k in node.keywords if k.arg == "hint"), "")
-            if text.strip(f"{GAP} "):
-                told = "" if not hint.strip(f"{GAP} ") else hint
-                yield Message(codes[kind], kind, text, told, path.stem)
+            told = "" if not hint.strip(f"{GAP} ") else hint
+            for sentence in _either(node.args[0]):
+                text = _words(sentence, constants)
+                if text.strip(f"{GAP} "):
+                    yield Message(codes[kind], kind, text, told, path.stem)
+
+
+def _either(node: ast.expr) -> list[ast.expr]:
+    """Both branches of a choice, or the expression itself."""
+    if isinstance(node, ast.IfExp):
+        return [*_either(node.body), *_either(node.orelse)]
+    return [node]
 
 
 def _words(node: ast.expr, constants: dict[str, ast.expr]) -> str:
