@@ -160,7 +160,7 @@ def looks_again(found: PairPredictions, given: Given, options: Options) -> bool:
 
 
 def see_motion_again(
-    solution: Solution, found: PairPredictions, given: Given, options: Options, report: Report
+    solution: Solution, found: PairPredictions, given: Given, options: Options, *, report: Report
 ) -> np.ndarray:
     """(N, h, w) moving masks from solved cameras and depth.
 

@@ -77,7 +77,7 @@ class _Work:
         first = self.align(predictions)
         if not looks_again(predictions, given, options):
             return first, predictions.moving
-        moving = see_motion_again(first, predictions, given, options, self.report)
+        moving = see_motion_again(first, predictions, given, options, report=self.report)
         before = predictions.moving
         changed = 1.0 if before is None else float((moving != before).mean())
         log.info("moving masks: %.2f %% of the pixels changed with solved cameras", 100 * changed)

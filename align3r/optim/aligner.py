@@ -86,16 +86,11 @@ def align(
     with torch_threads(1):
         scene = _scene(predictions, n_frames, lens, options, device=torch.device(device))
         scene = replace(scene, fixed=_fixed(known, scene), flows=flows, static=static)
-        scene = _with_surface(scene, prior)
+        scene = _with_prior(scene, prior)
         scene = replace(scene, rough=rough_poses(known, scene.fixed.focal.device))
-        if prior is not None and options.prior_weight > 0:
-            scene = replace(scene, near=_at_grid(prior, scene))
         if start is not None:
             scene = replace(scene, start=start_from(start, scene, origin))
-        in_groups = _in_groups(options, scene, keys)
-        if in_groups and start is not None:
-            log.info("from an earlier solution all pairs are solved at once, no keyframes first")
-        if in_groups and start is None:
+        if _keyframes_first(scene, keys):
             estimate, losses = solve_keyframes(scene, keys, progress, checkpoint)
         else:
             estimate, losses = solve_joint(scene, progress, checkpoint)
@@ -202,9 +197,11 @@ def _fixed(known: KnownCameras, scene: Scene) -> Fixed:
     return fixed
 
 
-def _with_surface(scene: Scene, prior: np.ndarray | None) -> Scene:
-    """The scene with the depths that the options allow."""
+def _with_prior(scene: Scene, prior: np.ndarray | None) -> Scene:
+    """The scene with the depths that the options allow, and those they are kept near."""
     options = scene.options
+    if prior is not None and options.prior_weight > 0:
+        scene = replace(scene, near=_at_grid(prior, scene))
     if options.geometry == "depth":
         return scene
     if prior is None:
@@ -233,9 +230,17 @@ def _at_grid(prior: np.ndarray, scene: Scene) -> Tensor:
     return torch.from_numpy(picked).to(scene.centred.device)
 
 
-def _in_groups(options: AlignOptions, scene: Scene, keyframes: np.ndarray) -> bool:
-    """Whether the schedule is keyframes first."""
-    n_frames, known = len(scene.centred), anchors(scene.fixed, scene.rough)
+def _keyframes_first(scene: Scene, keyframes: np.ndarray) -> bool:
+    """Whether this is the schedule, and there is no earlier solution to set out from."""
+    wanted = _keyframes_wanted(scene, keyframes)
+    if wanted and scene.start is not None:
+        log.info("from an earlier solution all pairs are solved at once, no keyframes first")
+    return wanted and scene.start is None
+
+
+def _keyframes_wanted(scene: Scene, keyframes: np.ndarray) -> bool:
+    options, n_frames = scene.options, len(scene.centred)
+    known = anchors(scene.fixed, scene.rough)
     if options.schedule == "joint":
         return False
     if options.schedule == "auto":

@@ -189,12 +189,12 @@ def _observed(
     seen, flown = view_slices(view, data, flow)
     depth, rays = state.depth[view, px], found.rays[view, :, px]
     points, weight = data.points[seen, :, px], pull.pair * data.weight[seen, px]
-    pairs = pair_products(depth, rays, found.pairs[seen], points, weight, quiet=pull.quiet)
+    pairs = pair_products(depth, rays, found.pairs[seen], points, pull=weight, quiet=pull.quiet)
     if flow is None or pull.flow is None:
         return pairs
     force = flow.keep[flown, :, px] * flow_share(flow, flown, pull.flow)
     target = flow.target[flown, :, px]
-    flows = flow_products(depth, rays, found.flow[flown], target, force)
+    flows = flow_products(depth, rays, found.flow[flown], target, pull=force)
     return torch.cat([pairs[0], flows[0]]), torch.cat([pairs[1], flows[1]])
 
 

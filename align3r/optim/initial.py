@@ -57,7 +57,7 @@ def initialise(samples: Samples, problem: Problem, fixed: Fixed, *, shared_focal
     focal_of_pair = pair_focals(few, centred[..., thin])
     focal = initial_focals(focal_of_pair, samples.edges, centred, shared=shared_focal)
     focal = torch.where(fixed.focal.isnan(), focal, fixed.focal)
-    second_from_first = relative_poses(few, problem, focal_of_pair, focal, thin)
+    second_from_first = relative_poses(few, problem, focal_of_pair, focal, thin=thin)
     score = few.confidence.mean(-1).prod(-1)
     tree = spanning_tree(samples.edges, score.cpu().numpy(), n_frames)
     log_depth, weight = pair_log_depths(samples, second_from_first)
@@ -80,7 +80,7 @@ def initialise(samples: Samples, problem: Problem, fixed: Fixed, *, shared_focal
 
 
 def relative_poses(
-    samples: Samples, problem: Problem, focal_of_pair: Tensor, focal: Tensor, thin: slice
+    samples: Samples, problem: Problem, focal_of_pair: Tensor, focal: Tensor, *, thin: slice
 ) -> Tensor:
     """(E, 4, 4) second camera from first, in the unit of each pair.
 

@@ -40,7 +40,7 @@ def solve_keyframes(
     history = [losses]
     for number, frames in enumerate(groups, start=1):
         shared = whole.focal[keys[0]] if scene.options.focal == "shared" else None
-        fixed = _group_constraints(scene.fixed, whole, frames, is_key[frames], shared)
+        fixed = _group_constraints(scene.fixed, whole, frames, is_key[frames], focal=shared)
         part, inside = scene.part(frames, fixed)
         estimate, losses = solve_part(part, number, journal)
         whole = _scatter(whole, estimate, frames, inside)
@@ -78,7 +78,7 @@ def _rows(fixed: Fixed, frames: np.ndarray) -> Fixed:
 
 
 def _group_constraints(
-    known: Fixed, whole: Estimate, frames: np.ndarray, is_key: np.ndarray, focal: Tensor | None
+    known: Fixed, whole: Estimate, frames: np.ndarray, is_key: np.ndarray, *, focal: Tensor | None
 ) -> Fixed:
     """Keyframe cameras and depths as found, the rest as known; the shared focal for all."""
     take = torch.from_numpy(frames)

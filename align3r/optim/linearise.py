@@ -69,7 +69,7 @@ def matrices_of(state: State, problem: Problem) -> Matrices:
 
 
 def pair_products(
-    depth: Tensor, rays: Tensor, matrix: Tensor, points: Tensor, pull: Tensor, *, quiet: float
+    depth: Tensor, rays: Tensor, matrix: Tensor, points: Tensor, *, pull: Tensor, quiet: float
 ) -> tuple[Tensor, Tensor]:
     """Weighted products of the columns of the residuals d r - M X.
 
@@ -111,7 +111,7 @@ def pair_products(
 
 
 def flow_products(
-    depth: Tensor, rays: Tensor, matrix: Tensor, target: Tensor, pull: Tensor
+    depth: Tensor, rays: Tensor, matrix: Tensor, target: Tensor, *, pull: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Weighted products of the columns of the residuals pi(M (d r, 1)) - target.
 
