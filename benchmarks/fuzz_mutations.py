@@ -276,17 +276,66 @@ def _npz_members(data: bytes, rng: Rng) -> bytes:
 
 
 def _bomb() -> bytes:
-    """80 MB of zeros under a header that promises 80 GB."""
+    """30 MB of zeros under a header that promises 80 GB."""
     header = "{'descr': '<f8', 'fortran_order': False, 'shape': (100000, 100000), }"
-    return _claim(header, bytes(80_000_000))
+    return _claim(header, bytes(30_000_000))
 
 
 def _directory(data: bytes, rng: Rng) -> bytes:
     """A number of a zip's central directory that is not true: flags, method, sizes, offset."""
     starts = [found.start() for found in re.finditer(b"PK\x01\x02", data)]
+    if not starts:
+        return _flip(data, rng)
     start = starts[rng.integers(len(starts))] + int(rng.choice((6, 8, 10, 16, 20, 24, 28, 42)))
     value = _NUMBERS[rng.integers(len(_NUMBERS))] % (1 << 32)
     return data[:start] + struct.pack("<I", value) + data[start + 4 :]
+
+
+def _safetensors(data: bytes, rng: Rng) -> bytes:
+    """A header that is not true, of the right length."""
+    size = struct.unpack("<Q", data[:8])[0]
+    header = _json_value(data[8 : 8 + size], rng)
+    return struct.pack("<Q", len(header)) + header + data[8 + size :]
+
+
+def _torch(data: bytes, rng: Rng) -> bytes:
+    """Something else that torch.save writes: objects, or tensors that are none in memory."""
+    import torch
+
+    one = torch.ones(4)
+    choices: tuple[Callable[[], Any], ...] = (
+        lambda: _Runs(),
+        lambda: {"model": {"x": _Runs()}},
+        lambda: {"model": {"x": one}, "args": _Runs()},
+        lambda: {"model": {"x": one.expand(100_000, 1_000_000, 4)}},
+        lambda: {"x": torch.eye(3).to_sparse()},
+        lambda: {"x": torch.ones(3, device="meta")},
+        lambda: {"x": torch.quantize_per_tensor(one, 0.1, 0, torch.qint8)},
+        lambda: {"x": one.to(torch.complex64)},
+        lambda: {"x": one > 0, "y": "text"},
+        lambda: {1: one},
+        lambda: [one] * 3,
+        lambda: {},
+        lambda: {"model": {}, "args": {"model": "Net(" * 3000}},
+        lambda: torch.nn.Linear(2, 2),
+    )
+    file = io.BytesIO()
+    torch.save(choices[rng.integers(len(choices))](), file)
+    if rng.random() < 0.2:
+        return pickle.dumps({"x": _Runs()})
+    return file.getvalue()
+
+
+def _zip_again(data: bytes, rng: Rng) -> bytes:
+    """The same archive, compressed; or with a member that grows when it is unpacked."""
+    try:
+        members: list[tuple[str | zipfile.ZipInfo, bytes]] = list(_members(data).items())
+    except zipfile.BadZipFile:
+        return _flip(data, rng)
+    k = int(rng.integers(len(members)))
+    if rng.random() < 0.5:
+        members[k] = (members[k][0], bytes(30_000_000))
+    return _zip(members, zipfile.ZIP_DEFLATED)
 
 
 _TEXT: tuple[Mutation, ...] = (_text_word, _text_word, _text_lines)
@@ -294,5 +343,8 @@ _BY_SUFFIX: dict[str, tuple[Mutation, ...]] = {
     ".txt": _TEXT,
     ".json": (*_TEXT, _json_value, _json_value, _json_value, _json_value, _json_deep),
     ".npy": (_npy_array,),
+    ".safetensors": (_safetensors,),
+    ".pth": (_torch, _zip_again, _directory),
+    ".pt": (_torch, _zip_again, _directory),
     ".npz": (_npz_array, _npz_array, _npz_members, _directory),
 }

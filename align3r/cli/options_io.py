@@ -14,6 +14,9 @@ from align3r.config import Options
 from align3r.errors import InputError, UsageError
 from align3r.io.files import read_json
 
+_LARGEST = 10**300
+"""More than that is no float."""
+
 
 def read_options(path: Path) -> Options:
     """The options of a scene.json, or of a JSON file that holds options alone.
@@ -90,7 +93,7 @@ def _value(kind: Any, value: Any, *, where: str) -> Any:
 
 def _plain(kind: Any, value: Any, *, where: str) -> Any:
     """A bool, int, float or str; JSON writes 3.0 as 3, so an int is a float where one is due."""
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < _LARGEST:
         return float(value)
     if type(value) is kind:
         return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
 import re
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -15,6 +14,7 @@ from urllib.parse import urlparse
 import torch
 
 from align3r.errors import WeightsError
+from align3r.models.pickled import describe_tensor, load_pickled
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +83,15 @@ def read_weights(path: Path) -> dict[str, Any]:
     """
     _check_hash(path)
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
+        weights = load_pickled(path, hint=_AGAIN)
+    except (OSError, WeightsError) as error:
+        reason = str(error).removeprefix(f"{path} ")
         raise WeightsError(f"{path} holds no weights: {reason}", hint=_AGAIN) from error
     if not isinstance(weights, dict):
         raise WeightsError(f"{path} holds no weights: a {type(weights).__name__}", hint=_AGAIN)
+    for name, value in weights.items():
+        if isinstance(value, torch.Tensor) and (wrong := describe_tensor(value)):
+            raise WeightsError(f"{path} holds {wrong} under {str(name)[:80]!r}", hint=_AGAIN)
     return weights
 
 

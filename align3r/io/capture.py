@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 
 from align3r.errors import InputError
+from align3r.io.containers import check_container, only_containers
+from align3r.io.files import check_pixels
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +27,15 @@ def open_video(path: Path) -> cv2.VideoCapture:
     """Open a video, to be turned upright on reading.
 
     Raises:
-        InputError: It cannot be decoded, or was cut short before its index was written.
+        InputError: It cannot be decoded, was cut short before its index was written, is a playlist
+            of other files, or has larger frames than `files.most_pixels`.
     """
     # Read by OpenCV when it first opens a video: FFmpeg's own remarks would reach the terminal.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    check_container(path)
+    with only_containers():
+        # The whole path: FFmpeg takes what stands before a colon for a protocol.
+        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         if _is_mp4_without_index(path):
             raise InputError(
@@ -40,6 +46,13 @@ def open_video(path: Path) -> cv2.VideoCapture:
             f"{path} is not a video that can be decoded",
             hint="mp4, mov, mkv, webm and avi are read; so is a folder of images",
         )
+    sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    width, height = (int(capture.get(side)) for side in sides)
+    try:
+        check_pixels(path, (width, height))
+    except InputError:
+        capture.release()
+        raise
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
 

@@ -6,27 +6,21 @@ a .pth file. Tensors are mapped, not read: what nobody looks at costs no memory.
 
 from __future__ import annotations
 
-import argparse
 import json
-import pickle
-import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from align3r.errors import WeightsError
 from align3r.models.constructor import parse_constructor
+from align3r.models.pickled import describe_tensor, load_pickled
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
 PICKLED = (".pth", ".pt", ".ckpt", ".bin")
 HINT = "fetch it again, or name other weights: a .safetensors or .pth file, or a folder of the hub"
-
-_ZIP = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -124,7 +118,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt", device="cpu") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}
             shared = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, AttributeError, TypeError, ValueError) as error:
+        # Number formats that this torch does not know come as one of the others.
         raise WeightsError(f"{path} {_damage(path, error)}", hint=HINT) from error
     # A tensor with two names is stored under one; the metadata maps the other to it.
     for name, stored in shared.items():
@@ -133,7 +128,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _damage(path: Path, error: SafetensorError) -> str:
+def _damage(path: Path, error: Exception) -> str:
     """What is wrong with a safetensors file: "is cut off: 3 of 7 bytes", where that is it."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -153,34 +148,7 @@ def _damage(path: Path, error: SafetensorError) -> str:
 
 def _read_pickled(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Config (may be empty) and tensors of a file that torch.save wrote."""
-    is_zip = zipfile.is_zipfile(path)
-    with path.open("rb") as file:
-        if file.read(4) == _ZIP and not is_zip:
-            raise WeightsError(f"{path} is cut off: the end of the archive is missing", hint=HINT)
-    try:
-        # Training checkpoints keep their command line, a Namespace: the one class let in.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except pickle.UnpicklingError as error:
-        foreign = re.search(r"GLOBAL (\S+)", str(error))
-        if foreign is None:
-            raise WeightsError(
-                f"{path} is damaged, or nothing that torch.save wrote "
-                f"({path.stat().st_size} bytes)",
-                hint=HINT,
-            ) from error
-        raise WeightsError(
-            f"{path} asks for {foreign[1]} when it is opened, and such files are not read",
-            hint="only tensors and plain values are loaded; take the weights as .safetensors",
-        ) from error
-    except OSError:
-        raise
-    except Exception as error:  # damaged bytes reach deep into the reader, and raise anything
-        raise WeightsError(
-            f"{path} is damaged, or nothing that torch.save wrote ({path.stat().st_size} bytes)",
-            hint=HINT,
-        ) from error
-    return _config_and_state(loaded, path)
+    return _config_and_state(load_pickled(path, hint=HINT), path)
 
 
 def _config_and_state(loaded: Any, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -196,6 +164,8 @@ def _config_and_state(loaded: Any, path: Path) -> tuple[dict[str, Any], dict[str
                 f"{path} holds a value of type {type(value).__name__} under {name!r}, not a tensor",
                 hint="a .pth file is a state dict, or a dict with the state dict under 'model'",
             )
+        if wrong := describe_tensor(value):
+            raise WeightsError(f"{path} holds {wrong} under {name[:80]!r}", hint=HINT)
     try:
         return (parse_constructor(text) if isinstance(text, str) else {}), state
     except ValueError as error:
