@@ -95,6 +95,11 @@ EXPORTS: dict[str, Export] = {
         "static points, a film of the moving ones, cameras; y up",
         "glb:export_glb",
     ),
+    "rerun": Export(
+        "scene.rrd",
+        "images, depth, masks, points and cameras over time, rerun's RDF axes (y down)",
+        "rerun:export_rerun",
+    ),
 }
 """Every format by the name a person types."""
 
