@@ -8,7 +8,6 @@ Every dialect has a pixel convention of its own, and all of them are turned into
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from align3r.errors import InputError
-from align3r.io.images import cannot_read
+from align3r.io import files
 from align3r.io.lenses import check_lens
 from align3r.types import LensCamera
 
@@ -30,7 +29,6 @@ CALIBRATION_HINT = (
     '"model", "width", "height" and "params" as COLMAP has them'
 )
 
-_MOST_BYTES = 1 << 28
 _OPENCV = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 _FISHEYE = ("k1", "k2", "k3", "k4")
 _COUNTS = (1, 2, 4, 5, 8)
@@ -45,13 +43,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: The file cannot be read.
         ValueError: It is no JSON, or no object.
     """
-    try:
-        size = path.stat().st_size
-        if size > _MOST_BYTES:
-            raise ValueError(f"it has {size / 1e6:.0f} MB")
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise cannot_read(path, error) from error
+    found = files.read_json(path)
     if not isinstance(found, dict):
         raise ValueError("it holds no names")
     return found

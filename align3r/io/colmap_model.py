@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from align3r.errors import InputError
+from align3r.io.colmap_tables import check_tables
+from align3r.io.files import check_regular
 from align3r.io.images import cannot_read
 from align3r.io.lenses import check_lens
 from align3r.types import LensCamera
@@ -82,6 +84,7 @@ def _ending(folder: Path) -> str:
 
 
 def _copy(source: Path, copy: Path) -> None:
+    check_regular(source)
     try:
         size = source.stat().st_size
         if size > _MOST_BYTES:
@@ -98,6 +101,7 @@ def _read(place: str, path: Path) -> ColmapModel:
 
     pycolmap.logging.minloglevel = 4  # Its complaints come to us as exceptions.
     try:
+        check_tables(Path(place))
         model = pycolmap.Reconstruction(place)
         cameras = {
             number: LensCamera(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from align3r.errors import InputError
+from align3r.io.arrays import read_npz
 from align3r.io.calibration_json import read_json
-from align3r.io.images import cannot_read
+from align3r.io.files import read_text
 
 _CV_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
 _SQUARE = 1e-3
@@ -55,11 +55,9 @@ def read_trajectory(path: Path) -> TimedPoses | NamedPoses:
 def _read_tum(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Times (M,) and world_from_cam (M, 4, 4) from lines `t tx ty tz qx qy qz qw`."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
         rows = [line.replace(",", " ").split() for line in lines if line.partition("#")[0].strip()]
         table = np.array([[float(word) for word in row] for row in rows], np.float64)
-    except OSError as error:
-        raise cannot_read(path, error) from error
     except ValueError as error:
         raise _not_poses(path, "lines of 8 numbers: t tx ty tz qx qy qz qw") from error
     if table.ndim != 2 or table.shape[1] != 8 or not np.isfinite(table).all():
@@ -76,13 +74,11 @@ def _read_tum(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Times (M,) and world_from_cam (M, 4, 4) from a cameras.npz; poses of nan are left out."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            times = np.asarray(arrays["time"], np.float64)
-            poses = np.asarray(arrays["world_from_cam"], np.float64)
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path, ("time", "world_from_cam"))
+    except ValueError as error:
         raise _not_poses(path, "arrays time (N,) and world_from_cam (N, 4, 4)") from error
+    times = np.asarray(arrays["time"], np.float64)
+    poses = np.asarray(arrays["world_from_cam"], np.float64)
     if times.ndim != 1 or poses.shape != (len(times), 4, 4):
         raise _not_poses(path, "arrays time (N,) and world_from_cam (N, 4, 4)")
     known = np.isfinite(times) & np.isfinite(poses).all(axis=(1, 2))
@@ -102,7 +98,7 @@ def _read_nerfstudio(path: Path) -> dict[str, np.ndarray]:
             if pose.shape != (4, 4) or not isinstance(frame["file_path"], str):
                 raise ValueError
             found[frame["file_path"]] = pose @ _CV_FROM_GL
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise _not_poses(path, wanted) from error
     if not found or not all(_is_rigid(pose) for pose in found.values()):
         raise _not_poses(path, wanted)
