@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from align3r.config import Options
-from align3r.io.cameras import read_known_cameras
+from align3r.io.cameras import open_cameras, read_known_cameras
 from align3r.io.fitting import FitName
 from align3r.io.masks import read_masks
-from align3r.io.sources import Source
+from align3r.io.sources import Source, resolve_source
 from align3r.io.video import read_frames
 from align3r.pairing import build_pairs, choose_keyframes, find_loops
 from align3r.pairwise.registry import MODELS
@@ -46,8 +46,9 @@ def read_given(source: Source, options: Options, *, fit: FitName, report: Report
         InputError: Something cannot be read or does not fit the frames.
         UsageError: Options that choose no frame or no pair.
     """
-    frames = read_frames(source, options.input, fit=fit, progress=report)
-    known = read_known_cameras(options.camera, frames)
+    cameras = open_cameras(options.camera, is_video=resolve_source(source).is_video)
+    frames = read_frames(source, options.input, fit=fit, cameras=cameras.finder, progress=report)
+    known = read_known_cameras(options.camera, frames, cameras)
     masks = read_masks(options.camera.masks, frames) if options.camera.masks else None
     keys = choose_keyframes(frames.images, options.pairs.group)
     # A video of one frame is its own pair.

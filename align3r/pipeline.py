@@ -7,18 +7,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from align3r import __version__
 from align3r.config import Options
 from align3r.errors import UsageError
-from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
 from align3r.given import Given, read_given
 from align3r.io.lock import one_run_at_a_time
-from align3r.io.maps import ArrayMaps
-from align3r.io.residuals import residuals_info
 from align3r.io.sources import Source, absolute_source
 from align3r.io.whole import check_output
+from align3r.outcome import as_reconstruction, check_scale, told
 from align3r.pairing.memory import GB, MemoryPlan, Room, require_room
 from align3r.pairwise.registry import (
     MODELS,
@@ -31,7 +27,7 @@ from align3r.pairwise.registry import (
 from align3r.planning import as_planned, open_storages, plan_run, room_of
 from align3r.prediction import fetch_weights, see_depth, see_pairs
 from align3r.progress import Report, as_report
-from align3r.reconstruction import Reconstruction, ScaleKind
+from align3r.reconstruction import Reconstruction
 from align3r.shared_stages import Caches, SharedStages, open_caches
 from align3r.solving import solve
 from align3r.stage_cache import cached_mono, cached_predictions
@@ -111,9 +107,8 @@ def _reconstruct(
         watch=watch,
         report=report,
     )
-    # A cut or blank frames, of which the predictor has told, explain what the report finds.
-    told = predictions.warnings or (solution.report.warnings if solution.report else ())
-    warnings = list(told)
+    scene = as_reconstruction(solution, given, predictions, options)
+    warnings = told(given.frames, predictions, solution)
     for warning in warnings:
         log.warning("%s", warning)
     info = {
@@ -122,13 +117,13 @@ def _reconstruct(
         "align3r": __version__,
         "options": asdict(options),
         "losses": solution.losses,
-        "residuals": residuals_info(solution.report) if solution.report else None,
+        **scene.info,
         "plan": memory.describe(),
         "pairs": len(given.edges),
         "warnings": warnings,
         "timings": watch.rows,
     }
-    scene = _as_reconstruction(solution, given, predictions, info)
+    scene = replace(scene, info=info)
     if out is not None:
         _save(scene, out, options, watch, report)
     if caches.own is not None:
@@ -215,39 +210,8 @@ def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
     options = replace(options or Options(), **overrides)
     options = replace(options, model=choose_model(options))
     check_options(options)
+    check_scale(options)
     return options
-
-
-def _as_reconstruction(
-    solution: Solution, given: Given, predictions: PairPredictions, info: dict[str, Any]
-) -> Reconstruction:
-    frames, known = given.frames, given.known
-    moving = predictions.moving
-    if moving is None:
-        moving = np.zeros(frames.images.shape[:3], bool)
-    working = np.stack([intrinsic_matrix(f, solution.principal_point) for f in solution.focal])
-    working[:, 1, 1] /= predictions.aspect
-    if known.intrinsics is not None:
-        working = np.where(np.isnan(known.intrinsics), working, known.intrinsics)
-    scale: ScaleKind = "prior-metric" if solution.is_metric else "relative"
-    if known.world_from_cam is not None:
-        scale = "known-camera"
-    return Reconstruction(
-        world_from_cam=solution.world_from_cam,
-        intrinsics=resize_intrinsics(working, frames.size, frames.source_size),
-        times=frames.times,
-        frame_index=frames.index,
-        size=frames.source_size,
-        maps=ArrayMaps(
-            depth=solution.depth,
-            confidence=solution.confidence,
-            moving=moving,
-            images=frames.images,
-            source_size=frames.source_size,
-        ),
-        scale=scale,
-        info=info,
-    )
 
 
 def _save(

@@ -73,7 +73,7 @@ def see_depth(given: Given, options: Options, report: Report) -> MonoDepth:
     named = options.network.precision
     dtype = resolve_precision("fp32" if named == "auto" else named, device)
     network = make_depth_network(options.prior, name, device=device, dtype=dtype)
-    images = source_images(given.source, frames.index)
+    images = source_images(given.source, frames.index, lenses=frames.lenses)
     with exact_convolutions(device):
         return monocular_depth(images, frames, network, network_kind=wanted, report=report)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from align3r.config import ExportOptions, OutputOptions
+from align3r.types import LensCamera
 
 ScaleKind = Literal["relative", "prior-metric", "known-camera"]
 
@@ -62,6 +63,22 @@ class Reconstruction:
 
     def __len__(self) -> int:
         return len(self.world_from_cam)
+
+    @property
+    def lenses(self) -> tuple[LensCamera, ...]:
+        """N cameras that took the frames of the source, where their distortion was undone.
+
+        All of a result is about the undistorted frames; empty where the frames of the source are
+        those of the result. `io.lenses.Undistorter` takes a frame of the source to the result's.
+        """
+        found = self.info.get("lenses")
+        if not found:
+            return ()
+        cameras = [
+            LensCamera(c["model"], (int(c["width"]), int(c["height"])), tuple(c["params"]))
+            for c in found["cameras"]
+        ]
+        return tuple(cameras[k] for k in found["of_frame"])
 
     def _number(self, i: int) -> int:
         """Frame number of an index; negative ones count from the end, as everywhere in Python."""

@@ -66,7 +66,9 @@ class _Work:
 
     @property
     def metric(self) -> np.ndarray | None:
-        """(N, h, w) depth in metres, if there is one."""
+        """(N, h, w) depth in metres, if there is one and it may give the unit."""
+        if self.options.scale == "relative":
+            return None
         return self.mono.depth if self.mono is not None and self.mono.is_metric else None
 
     def solve(self, predictions: PairPredictions) -> tuple[Solution, np.ndarray | None]:

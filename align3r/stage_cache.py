@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,26 +15,25 @@ from align3r.io.cache import StageCache
 from align3r.pairwise.predictor import PairJournal
 from align3r.types import MonoDepth, PairFlows, PairPredictions
 
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
+Kept = TypeVar("Kept")
+
 _MONO = "mono"
 _PAIRS = "pairs"
 _SOME_PAIRS = "some-pairs."
 _ALIGN = "align"
 _ALIGN_AGAIN = "align-again"
+_NUMBERED = re.compile(re.escape(_SOME_PAIRS) + r"\d{6,12}")
 _FLOW_FIELDS = ("edges", "forward", "backward", "forward_valid", "backward_valid")
 
 
 def cached_mono(cache: StageCache | None, see: Callable[[], MonoDepth]) -> MonoDepth:
     """The kept monocular depth, or a new one, which is then kept."""
-    kept = cache.get(_MONO) if cache is not None else None
+    kept = _kept(cache, _MONO, _unpack_mono)
     if kept is not None:
-        arrays, meta = kept
-        return MonoDepth(
-            arrays["depth"],
-            arrays["point_maps"],
-            arrays.get("focal"),
-            is_metric=bool(meta["is_metric"]),
-            name=str(meta["name"]),
-        )
+        return kept
     mono = see()
     if cache is not None:
         arrays = {"depth": mono.depth, "point_maps": mono.point_maps}
@@ -50,10 +51,9 @@ def cached_predictions(
     Raises:
         InputError: The cache cannot be written, or there is no space left.
     """
-    kept = cache.get(_PAIRS) if cache is not None else None
+    kept = _kept(cache, _PAIRS, _unpack)
     if kept is not None:
-        arrays, meta = kept
-        return _unpack(arrays, meta)
+        return kept
     if cache is None:
         return predict(None)
     journal = SomePairs(cache)
@@ -73,6 +73,31 @@ def cached_predictions(
     return predictions
 
 
+def _kept(
+    cache: StageCache | None, stage: str, unpack: Callable[[Arrays, dict[str, Any]], Kept]
+) -> Kept | None:
+    """What is kept of a stage; None where that is nothing, or not what a run leaves behind."""
+    found = cache.get(stage) if cache is not None else None
+    if cache is None or found is None:
+        return None
+    try:
+        return unpack(*found)
+    except (KeyError, ValueError, TypeError) as error:
+        log.warning("what is kept of the stage %s is not usable (%s): computed again", stage, error)
+        cache.remove(stage)
+        return None
+
+
+def _unpack_mono(arrays: Arrays, meta: dict[str, Any]) -> MonoDepth:
+    return MonoDepth(
+        arrays["depth"],
+        arrays["point_maps"],
+        arrays.get("focal"),
+        is_metric=bool(meta["is_metric"]),
+        name=str(meta["name"]),
+    )
+
+
 def _pack(predictions: PairPredictions) -> dict[str, np.ndarray]:
     arrays = {
         "edges": predictions.edges,
@@ -89,7 +114,7 @@ def _pack(predictions: PairPredictions) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _unpack(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> PairPredictions:
+def _unpack(arrays: Arrays, meta: dict[str, Any]) -> PairPredictions:
     flows = None
     if "flow_edges" in arrays:
         flows = PairFlows(**{name: arrays[f"flow_{name}"] for name in _FLOW_FIELDS})
@@ -117,9 +142,12 @@ class SomePairs:
         files = self._cache.files
         if not all(files.is_left_behind(array.numpy()) for array in (points, confidence)):
             self.forget()
-        kept = [self._cache.get(stage) for stage in self._cache.kept(_SOME_PAIRS)]
-        rows = [entry[0]["rows"] for entry in kept if entry is not None]
-        return np.concatenate([np.zeros(0, np.int64), *rows])
+        rows = [np.zeros(0, np.int64)]
+        for stage in self._stages():
+            found = _kept(self._cache, stage, lambda arrays, meta: arrays["rows"])
+            if found is not None and found.dtype == np.int64 and found.ndim == 1:
+                rows.append(found[(found >= 0) & (found < len(points))])
+        return np.concatenate(rows)
 
     def save(self, rows: np.ndarray, points: Tensor, confidence: Tensor) -> None:
         """Note that these pairs are finished.
@@ -131,9 +159,12 @@ class SomePairs:
         if any(files.file_of(array.numpy()) is None for array in (points, confidence)):
             return  # They are nowhere but in memory.
         files.flush()
-        before = self._cache.kept(_SOME_PAIRS)
+        before = self._stages()
         number = int(before[-1].removeprefix(_SOME_PAIRS)) + 1 if before else 0
         self._cache.put(f"{_SOME_PAIRS}{number:06d}", {"rows": rows}, {})
+
+    def _stages(self) -> list[str]:
+        return [stage for stage in self._cache.kept(_SOME_PAIRS) if _NUMBERED.fullmatch(stage)]
 
     def forget(self) -> None:
         """Take no pair for finished any more."""

@@ -21,6 +21,18 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class LensCamera:
+    """A camera with its lens, in the words of COLMAP."""
+
+    model: str
+    """COLMAP's name of the camera model, as OPENCV or OPENCV_FISHEYE."""
+    size: tuple[int, int]
+    """(width, height) of its images, pixels."""
+    params: tuple[float, ...]
+    """In COLMAP's order and pixels: the centre of the top-left pixel is (0.5, 0.5)."""
+
+
+@dataclass(frozen=True)
 class Frames:
     """The frames that take part, at the working size, with the times of the container."""
 
@@ -34,6 +46,13 @@ class Frames:
     """(width, height) of the source frames, after the rotation tag is obeyed."""
     source: str
     """Name of the video or folder, for people."""
+    names: tuple[str, ...] = ()
+    """N names of the image files, with their folders; empty for a video."""
+    lenses: tuple[LensCamera, ...] = ()
+    """N cameras that took the frames, where the distortion of their lenses has been undone; empty
+    where the frames are as they were read."""
+    cuts: tuple[int, ...] = ()
+    """Positions of the frames that begin a new shot, the first frame left out."""
 
     def __post_init__(self) -> None:
         if not len(self.images) == len(self.times) == len(self.index):

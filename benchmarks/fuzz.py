@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ class Tally:
     """Largest resident memory."""
     whole_mb: float = 0.0
     """The same after reading whole files: what the libraries take."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {**vars(self), "outcomes": dict(self.outcomes)}
 
     def add(self, told: dict[str, Any]) -> None:
         outcome = told["outcome"]
@@ -175,9 +178,11 @@ def table(tallies: list[Tally]) -> str:
 
 
 def main() -> int:
-    from fuzz_child import READERS
+    from fuzz_readers import READERS
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--readers", nargs="*", default=list(READERS), help="parts of names")
     parser.add_argument("--files", type=int, default=1000, help="broken files a reader")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
@@ -198,7 +203,7 @@ def main() -> int:
         print(f"\n{finding['reader']} file {finding['number']} {finding['name']}: ", end="")
         print(finding["outcome"], finding["trace"][-600:], sep="\n")
     if args.json:
-        args.json.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1))
+        args.json.write_text(json.dumps([tally.as_json() for tally in tallies], indent=1))
     return 1 if findings else 0
 
 

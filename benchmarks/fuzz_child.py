@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from fuzz_mutations import CANARY, mutate
 from fuzz_readers import READERS, CommandRefused, Reader, files_of

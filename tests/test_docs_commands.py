@@ -99,3 +99,16 @@ def test_two_commands_are_all_set_up_and_ci_runs_the_same() -> None:
     assert re.search(r"^pytest$", ci, re.MULTILINE)
     assert re.search(r"^sphinx-build -W ", ci, re.MULTILINE)
     assert len(readme.splitlines()) < 120
+
+
+def test_what_the_readme_links_to_is_there() -> None:
+    text = README.read_text(encoding="utf-8")
+    places = [place.partition("#") for place in re.findall(r"\]\(([^)]+)\)", text)]
+    assert len(places) > 10
+    for place, _, anchor in places:
+        target = REPOSITORY / place
+        assert target.exists(), place
+        if anchor:
+            heads = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor in slugs, f"{place}#{anchor}"

@@ -21,8 +21,11 @@ SHORT = {
     "--max-frames": "--input.max-frames",
     "--size": "--input.size",
     "--focal": "--camera.focal",
+    "--intrinsics": "--camera.intrinsics",
+    "--distortion": "--camera.distortion",
     "--masks": "--camera.masks",
     "--poses": "--camera.poses",
+    "--colmap": "--camera.colmap",
     "--weights": "--network.weights",
     "--prior": "--prior.model",
     "--prior-dir": "--prior.dir",
@@ -33,6 +36,7 @@ SHORT = {
 
 _MASKS = SHORT["--masks"]
 _REFINED = "sam2"
+_INTRINSICS, _CALIBRATION = SHORT["--intrinsics"], "--camera.calibration"
 
 # tyro joins lines of a description but those that begin with a dash.
 SHORT_HELP = "Short names:\n" + textwrap.fill(
@@ -117,6 +121,7 @@ def spell_out(words: Sequence[str]) -> list[str]:
     """Replace short names, as `--start 3` or `--start=3`, by the options that they stand for.
 
     `--masks sam2` asks for automatic masks, refined; a folder of that name is `./sam2`.
+    `--intrinsics` takes four numbers, with spaces or commas between them, or a file.
     """
     spelled: list[str] = []
     left = list(words)
@@ -128,6 +133,22 @@ def spell_out(words: Sequence[str]) -> list[str]:
                 left.pop(0)
             # Masks that a --config names would win over the automatic ones.
             spelled += [_MASKS, "None", "--motion.refine", _REFINED]
+        elif name == _INTRINSICS and (equals or left):
+            spelled += _intrinsics(value if equals else left.pop(0))
         else:
             spelled.append(name + equals + value)
     return spelled
+
+
+def _intrinsics(first: str) -> list[str]:
+    """The option for what follows --intrinsics: numbers, or a file."""
+    numbers = first.split(",")
+    return [_INTRINSICS, *numbers] if all(map(_is_number, numbers)) else [_CALIBRATION, first]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -24,7 +24,6 @@ LIBRARIES = (
     "opencv-python-headless",
     "trimesh",
     "OpenEXR",
-    "viser",
     "tyro",
     "tqdm",
     "huggingface_hub",

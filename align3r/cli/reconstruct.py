@@ -48,6 +48,9 @@ class Solve(Common):
 class Reconstruct(Solve):
     """Arguments of `align3r reconstruct`."""
 
+    split_shots: bool = False
+    """Reconstruct every shot of a video with cuts by itself: OUT/shot_000 and so on, and an index
+    shots.json."""
     dry_run: bool = False
     """Print the plan and the memory it needs, and stop."""
 
@@ -67,9 +70,27 @@ def run(words: Sequence[str]) -> int:
     if args.dry_run:
         print(pipeline.plan(source, args.options, out=out).describe())
         return 0
+    if args.split_shots:
+        return _split(source, out, args)
     with Bars(enabled=not args.quiet) as bars:
         scene = pipeline.reconstruct(source, out=out, options=args.options, progress=bars)
     print_outcome(scene.info, out, lines)
+    return 0
+
+
+def _split(source: str | list[str], out: Path, args: Reconstruct) -> int:
+    """Reconstruct shot by shot, and say what has become of each."""
+    from align3r.splitting import reconstruct_shots
+
+    with Bars(enabled=not args.quiet) as bars:
+        shots = reconstruct_shots(source, out=out, options=args.options, progress=bars)
+    print(f"{out}: {len(shots)} shot{'s' if len(shots) > 1 else ''}, see shots.json")
+    for number, shot in enumerate(shots):
+        if shot["folder"] is None:
+            print(f"  shot {number:<4} failed: {shot['error']}")
+        else:
+            span = f"{shot['start']:.2f} to {shot['end']:.2f} s"
+            print(f"  {shot['folder']}  {span}, {shot['n_frames']} frames")
     return 0
 
 

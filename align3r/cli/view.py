@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -18,10 +20,14 @@ class View(Common):
 
     result: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Result folder."""
+    other: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="OUT2")] = None
+    """A second result of the same video, shown beside the first."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in."""
     port: int = 8080
     """Port; if it is taken, the next free one."""
+    open: bool = False
+    """Open the browser of this machine."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -38,10 +44,24 @@ def run(words: Sequence[str]) -> int:
         raise UsageError(
             f"--port {args.port} is no port", hint="use 1 to 65535, or 0 for any free one"
         )
-    viewer = serve(load(args.result), host=args.host, port=args.port, block=False)
+    scenes = [load(path) for path in (args.result, args.other) if path is not None]
+    names = folder_names(args.result, args.other or "")
+    viewer = serve(*scenes, names=names, host=args.host, port=args.port, block=False)
     print(f"open {viewer.url} in a browser; Ctrl-C ends", flush=True)
+    if args.open:
+        webbrowser.open(viewer.url)
     try:
         viewer.wait()
     except KeyboardInterrupt:  # the way to end this command, so no error
         print()
     return 0
+
+
+def folder_names(first: str, second: str) -> tuple[str, str]:
+    """What two folders are called: their last names, with parents where those are the same."""
+    paths = [Path(path).resolve().parts for path in (first, second)]
+    for depth in range(1, 4):
+        names = ["/".join(parts[-depth:]) for parts in paths]
+        if names[0] != names[1]:
+            break
+    return names[0], names[1]

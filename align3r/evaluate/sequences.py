@@ -77,7 +77,7 @@ def read_rgbd(folder: Path) -> Truth:
         check_pixels(folder / "camera.json", size)
     except TooLargeError:
         raise
-    except (ValueError, KeyError, IndexError, TypeError, InputError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, InputError) as error:
         raise InputError(
             f"{folder} is not a sequence in TUM layout: {error}",
             hint="it needs rgb.txt, depth.txt, groundtruth.txt and camera.json",
@@ -147,7 +147,7 @@ def _read_camera(camera: Any) -> tuple[tuple[int, int], float, np.ndarray]:
     """Size, depth units a metre and intrinsics of a camera.json.
 
     Raises:
-        ValueError: They are no numbers, or no camera; KeyError and TypeError as well.
+        ValueError: They are no camera; KeyError, TypeError or OverflowError: no numbers.
     """
     fx, fy, cx, cy, per_metre = (
         float(camera[key]) for key in ("fx", "fy", "cx", "cy", "depth_factor")

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,10 @@ import numpy as np
 
 from align3r import __version__
 from align3r.config import Options
+from align3r.errors import InputError
+from align3r.io.arrays import read_npz
+from align3r.io.colmap_model import find_model
+from align3r.io.files import parse_json
 from align3r.io.images import cannot_read, images_in
 from align3r.io.jsonable import jsonable
 from align3r.io.sources import Source, resolve_source
@@ -25,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _META = "meta"
 _ARRAY = "array."
-_FILES = "files"
+_ARRAYS = "arrays"
 _KEY_FILE = "key.txt"
 _CHUNK = 1 << 20
 
@@ -49,7 +52,7 @@ class StageCache:
         self._key = key
         self.files = MappedFiles(folder, prepare=self._begin)
         """Arrays that are filled piece by piece; those of an interrupted run are found again."""
-        if folder.exists() and self._stored_key() != key:
+        if folder.is_symlink() or (folder.exists() and self._stored_key() != key):
             log.info("the stage cache %s is of another input or other options: removed", folder)
             self.clear()
 
@@ -68,14 +71,15 @@ class StageCache:
             _ARRAY + name: array for name, array in arrays.items() if mapped[name] is None
         }
         stored[_META] = _bytes(jsonable(meta))
-        stored[_FILES] = _bytes({name: file for name, file in mapped.items() if file is not None})
+        stored[_ARRAYS] = _bytes({name: (*_kind(a), mapped[name]) for name, a in arrays.items()})
         path = self._path(stage)
         part = path.with_suffix(".part")
         is_new = not self._folder.exists()
         with disk_errors_in_words(self._folder):
             try:
                 self._begin()
-                with part.open("wb") as file:
+                part.unlink(missing_ok=True)  # A link would be written through.
+                with part.open("xb") as file:
                     np.savez(file, **stored)
                 part.replace(path)
             except BaseException:
@@ -93,16 +97,27 @@ class StageCache:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                meta = json.loads(stored[_META].tobytes())
-                names = [name for name in stored.files if name.startswith(_ARRAY)]
-                arrays = {name.removeprefix(_ARRAY): stored[name] for name in names}
-                mapped = json.loads(stored[_FILES].tobytes())
-            arrays |= {name: self.files.open(file) for name, file in mapped.items()}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            return self._read(path)
+        except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
             log.warning("the stage cache entry %s is damaged (%s): computed again", path, error)
             path.unlink(missing_ok=True)
             return None
+
+    def _read(self, path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What is in the file of a stage, if it is just what was put there."""
+        # What is not mapped was stored as it is, so nothing can be larger than the file.
+        stored = read_npz(path, most_bytes=path.stat().st_size)
+        if not {_META, _ARRAYS} <= stored.keys():
+            raise ValueError("it does not say what it holds")
+        meta = parse_json(stored[_META].tobytes())
+        if not isinstance(meta, dict):
+            raise ValueError("what is noted of it is not what was noted")
+        arrays = {}
+        for name, (*kind, file) in parse_json(stored[_ARRAYS].tobytes()).items():
+            array = stored.get(_ARRAY + name) if file is None else self.files.open(file)
+            if array is None or _kind(array) != tuple(kind):
+                raise ValueError(f"{name} is not the array that was put there")
+            arrays[name] = array
         return arrays, meta
 
     def kept(self, prefix: str) -> list[str]:
@@ -115,6 +130,8 @@ class StageCache:
 
     def clear(self) -> None:
         """Remove everything; mapped arrays that are still looked at stay readable."""
+        if self._folder.is_symlink():
+            self._folder.unlink()  # What it leads to is none of ours.
         shutil.rmtree(self._folder, ignore_errors=True)
         self.files = MappedFiles(self._folder, prepare=self._begin)
 
@@ -132,6 +149,7 @@ class StageCache:
         path = self._folder / _KEY_FILE
         part = path.with_suffix(".part")
         try:
+            part.unlink(missing_ok=True)  # A link would be written through.
             part.write_text(self._key, encoding="utf-8")
             # Whole or as it was: with half a key the next run would remove every stage.
             part.replace(path)
@@ -167,8 +185,11 @@ def fingerprint(source: Source, options: Options) -> str:
     if resolved.times is not None:
         digest.update(resolved.times.tobytes())
     paths = list(resolved.paths)
-    if options.camera.poses is not None:
-        paths.append(Path(options.camera.poses))
+    camera = options.camera
+    for known in (camera.poses, camera.colmap, camera.calibration):
+        if known is not None:
+            path = Path(known).expanduser()
+            paths += _files_of(find_model(path) if path.is_dir() else path)
     if options.camera.masks is not None:
         paths += images_in(Path(options.camera.masks))
     for given in (options.prior.dir, options.network.weights, options.prior.weights):
@@ -183,6 +204,11 @@ def fingerprint(source: Source, options: Options) -> str:
 def _bytes(values: Any) -> np.ndarray:
     """JSON as an array, which is what an archive of arrays can hold."""
     return np.frombuffer(json.dumps(values, allow_nan=False).encode(), np.uint8)
+
+
+def _kind(array: np.ndarray) -> tuple[str, list[int]]:
+    """What of an array has to come back as it was, as JSON knows it."""
+    return array.dtype.str, list(array.shape)
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -95,6 +95,11 @@ EXPORTS: dict[str, Export] = {
         "static points, a film of the moving ones, cameras; y up",
         "glb:export_glb",
     ),
+    "rerun": Export(
+        "scene.rrd",
+        "images, depth, masks, points and cameras over time, rerun's RDF axes (y down)",
+        "rerun:export_rerun",
+    ),
 }
 """Every format by the name a person types."""
 
@@ -192,7 +197,8 @@ def check_place(path: Path, to: str, *, overwrite: bool) -> None:
     """Refuse a taken place, unless it holds an export of the same format or `overwrite` is on.
 
     Raises:
-        UsageError: It is taken. A link, a file and a result of align3r are never replaced.
+        UsageError: It is taken. A link, a file, a result of align3r and a folder that the program
+            runs in are never replaced.
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise UsageError(f"{path} exists and is not a folder", hint="choose another place with -o")
@@ -202,6 +208,8 @@ def check_place(path: Path, to: str, *, overwrite: bool) -> None:
         raise UsageError(
             f"{path} is a result of align3r, not an export", hint="choose another place with -o"
         )
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise UsageError(f"{path} is where you are", hint="choose another place with -o")
     if overwrite or _mark_of(path) == to:
         return
     raise UsageError(

@@ -48,7 +48,7 @@ def read_exr(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: The file is missing, damaged, too large, or has other channels.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path} is missing", hint="the result is damaged: reconstruct again")
     try:
         channels = read_channels(path)

@@ -14,7 +14,7 @@ from align3r.errors import InputError
 from align3r.io.images import shrink
 from align3r.io.picking import MIN_SIDE
 
-FitName = Literal["area", "network"]
+FitName = Literal["area", "network", "glance"]
 
 _BLOCK = 8
 _TOKEN = 16
@@ -135,11 +135,22 @@ def _network(source_size: tuple[int, int], long_side: int) -> Fit:
     return Fit(plan.size, lambda image: fit_image(image, plan, crop=False))
 
 
-FITS: dict[FitName, Callable[[tuple[int, int], int], Fit]] = {"area": _area, "network": _network}
+def _glance(source_size: tuple[int, int], long_side: int) -> Fit:
+    _check_large_enough(source_size)
+    nothing = np.zeros((1, 1, 3), np.uint8)
+    return Fit((1, 1), lambda image: nothing)
+
+
+FITS: dict[FitName, Callable[[tuple[int, int], int], Fit]] = {
+    "area": _area,
+    "network": _network,
+    "glance": _glance,
+}
 """From the source size and the long side asked for; each raises InputError for sides under 32.
 
 area: averaged, never enlarged, multiples of 8; for predictors that measure.
 network: the whole frame as DUSt3R's family is fed, enlarged if need be, multiples of 16.
+glance: one black pixel; for those who want only to know which frames there are.
 """
 
 

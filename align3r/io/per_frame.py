@@ -13,9 +13,9 @@ _ASPECT_SLACK = 0.02
 def match_to_frames(paths: list[Path], frames: Frames, *, folder: Path, what: str) -> list[Path]:
     """The file of every frame.
 
-    A file belongs to the frame whose number in the source is the file's name, if all names are
-    numbers and every frame has one. Else the files belong to the frames in their order, if there
-    are as many.
+    A file belongs to the frame whose image has its name, endings aside, if every frame has one; or
+    whose number in the source is the file's name, if all names are numbers and every frame has
+    one. Else the files belong to the frames in their order, if there are as many.
 
     Args:
         paths: Files in natural order.
@@ -26,6 +26,10 @@ def match_to_frames(paths: list[Path], frames: Frames, *, folder: Path, what: st
     Raises:
         InputError: The files do not match the frames.
     """
+    stems = [Path(name).stem for name in frames.names]
+    by_stem = {path.stem: path for path in paths}
+    if stems and len(set(stems)) == len(stems) and all(stem in by_stem for stem in stems):
+        return [by_stem[stem] for stem in stems]
     if all(path.stem.isdecimal() for path in paths):
         by_number = {int(path.stem): path for path in paths}
         if all(int(number) in by_number for number in frames.index):
@@ -34,7 +38,8 @@ def match_to_frames(paths: list[Path], frames: Frames, *, folder: Path, what: st
         return paths
     raise InputError(
         f"{folder} holds {len(paths)} {what} for {len(frames)} frames",
-        hint=f"give one file a frame, or name the {what} after the frame numbers of the source",
+        hint=f"give one file a frame, or name the {what} after the frames: 000012.png is for frame "
+        "12 of a video, counted from 0; for images, use the names of the images",
     )
 
 

@@ -61,10 +61,14 @@ class FramePicker:
         """Whether no frame at this time (seconds) or later takes part."""
         return self._elapsed(time) >= self._stop - _EPSILON
 
+    def has_begun(self, time: float) -> bool:
+        """Whether `start` is not after this time (seconds)."""
+        return self._elapsed(time) >= self._start - _EPSILON
+
     def wants(self, time: float) -> bool:
         """Whether the next frame, at this time in seconds, takes part."""
         elapsed = self._elapsed(time)
-        if elapsed < self._start - _EPSILON or self.is_over(time):
+        if not self.has_begun(time) or self.is_over(time):
             return False
         position, self._position = self._position, self._position + 1
         if position % self._stride or elapsed < self._due - _RATE_SLACK:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from align3r.types import AlignReport, Residuals
+from align3r.types import AlignReport, KnownCameras, Residuals
 
 
 def residuals_info(report: AlignReport) -> dict[str, Any]:
@@ -23,6 +23,34 @@ def residuals_info(report: AlignReport) -> dict[str, Any]:
         "path_scale_from": report.path_scale_from,
         "frames": _columns(report.frames),
         "pairs": {**pairs, "scale": scale, **_columns(report.pairs)},
+    }
+
+
+def pose_residuals(world_from_cam: np.ndarray, known: KnownCameras) -> dict[str, Any]:
+    """How far the (N, 4, 4) cameras of a solution are from the poses that were given.
+
+    `degrees` and `position`, in the unit of the given poses, have a number a frame, nan where
+    none was given; `exact` says whether the solve had to keep them.
+    """
+    assert known.world_from_cam is not None
+    given = np.asarray(known.world_from_cam, np.float64)
+    turn = given[:, :3, :3].transpose(0, 2, 1) @ world_from_cam[:, :3, :3]
+    # The sine and not the cosine alone: that tells no angles below a hundredth of a degree.
+    axis = np.stack([turn[:, i, j] - turn[:, j, i] for i, j in ((2, 1), (0, 2), (1, 0))], -1)
+    sine, cosine = np.linalg.norm(axis, axis=1) / 2, (np.trace(turn, axis1=1, axis2=2) - 1) / 2
+    degrees = np.degrees(np.arctan2(sine, cosine))
+    position = np.linalg.norm(world_from_cam[:, :3, 3] - given[:, :3, 3], axis=1)
+    there = np.isfinite(position)
+    return {
+        "exact": known.pose_sigma is None,
+        "given": int(there.sum()),
+        "median": {
+            "degrees": float(f"{np.median(degrees[there]):.4g}") if there.any() else None,
+            "position": float(f"{np.median(position[there]):.4g}") if there.any() else None,
+        },
+        "sigma": None if known.pose_sigma is None else known.pose_sigma[0].tolist(),
+        "degrees": [float(f"{value:.4g}") for value in degrees],
+        "position": [float(f"{value:.4g}") for value in position],
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from align3r.errors import InputError
+from align3r.io.files import check_regular, read_text
 from align3r.io.images import IMAGE_SUFFIXES, cannot_read, images_in, natural_key
 
 Source = str | Path | Sequence[str | Path]
@@ -96,8 +97,8 @@ def _of_pattern(pattern: Path) -> ResolvedSource:
 def _of_text(path: Path) -> ResolvedSource:
     """A list file: one path a line, or `timestamp path` as in TUM's rgb.txt; # is a comment."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
+        lines = [line.strip() for line in read_text(path).splitlines()]
+    except ValueError as error:
         raise InputError(f"{path} is not a text file", hint="write one path a line") from error
     entries = [_entry(line) for line in lines if line and not line.startswith("#")]
     if not entries:
@@ -127,6 +128,7 @@ def _entry(line: str) -> tuple[float | None, str]:
 
 
 def _check_readable(path: Path) -> None:
+    check_regular(path)
     try:
         with path.open("rb") as file:
             first = file.read(1)

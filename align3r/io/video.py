@@ -11,12 +11,16 @@ import numpy as np
 
 from align3r.config import InputOptions
 from align3r.errors import InputError, UsageError
+from align3r.io.calibration import CameraFinder
 from align3r.io.capture import USUAL_FPS, announced_frames, check_complete, grab_all, open_video
 from align3r.io.fitting import FITS, Fit, FitName
+from align3r.io.frame_names import FrameId
 from align3r.io.images import quiet_opencv, read_rgb
+from align3r.io.lenses import Undistorter, is_distorted
 from align3r.io.picking import FramePicker, check_input_options, spread
+from align3r.io.shots import ShotFinder, picked_cuts
 from align3r.io.sources import ResolvedSource, Source, resolve_source
-from align3r.types import Frames, Progress
+from align3r.types import Frames, LensCamera, Progress
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +30,13 @@ def read_frames(
     options: InputOptions,
     *,
     fit: FitName = "area",
+    cameras: CameraFinder | None = None,
     progress: Progress | None = None,
 ) -> Frames:
     """Read the frames that take part, at the working size.
+
+    Cuts are looked for in all frames of a video from `start` to `stop`, and in those images of a
+    folder or list that take part.
 
     Args:
         source: A video (mp4, mov, mkv, webm, avi), a folder of images, a glob pattern, a .txt
@@ -37,6 +45,7 @@ def read_frames(
             `fps` thins videos and lists with times; it is the frame rate of other images.
         fit: How the frames become working images: `area` averages and never enlarges, `network`
             does as the pair networks were trained.
+        cameras: Those with a lens that distorts have that undone first.
         progress: Called as progress("read", done, total); total 0 means unknown. With
             `max_frames` a video is counted first, as progress("scan", done, total).
 
@@ -44,12 +53,13 @@ def read_frames(
         N >= 1 frames with the times of the container, rotation tags obeyed.
 
     Raises:
-        InputError: The input is missing, unreadable, empty, broken, too small, or mixes sizes.
+        InputError: The input is missing, unreadable, empty, broken, too small, or mixes sizes; or
+            a lens is known for some frames only, or is none.
         UsageError: The options make no sense, or choose no frame.
     """
     check_input_options(options)
     resolved = resolve_source(source)
-    collector = _Collector(fit, options.size)
+    collector = _Collector(fit, options.size, cameras)
     if resolved.is_video:
         _read_video(resolved.paths[0], options, collector, progress=progress)
     else:
@@ -57,12 +67,19 @@ def read_frames(
     return collector.frames(resolved.name)
 
 
-def source_images(source: Source, index: Sequence[int] | np.ndarray) -> Iterator[np.ndarray]:
+def source_images(
+    source: Source,
+    index: Sequence[int] | np.ndarray,
+    *,
+    lenses: Sequence[LensCamera] = (),
+) -> Iterator[np.ndarray]:
     """Read frames again, one at a time, at the source size.
 
     Args:
         source: What `read_frames` was given.
         index: Increasing numbers of frames in the source: `Frames.index`.
+        lenses: Their cameras, to undo the distortion: `Frames.lenses` or
+            `Reconstruction.lenses`. Empty: the frames are given as they are.
 
     Yields:
         (H, W, 3) uint8 RGB, rotation tags obeyed.
@@ -70,7 +87,18 @@ def source_images(source: Source, index: Sequence[int] | np.ndarray) -> Iterator
     Raises:
         InputError: The source cannot be read, or no longer holds such a frame.
     """
-    resolved = resolve_source(source)
+    images = _images_as_they_are(resolve_source(source), index)
+    if not len(lenses):
+        yield from images
+        return
+    undistorter = Undistorter()
+    for image, camera in zip(images, lenses, strict=True):
+        yield undistorter.apply(image, camera)
+
+
+def _images_as_they_are(
+    resolved: ResolvedSource, index: Sequence[int] | np.ndarray
+) -> Iterator[np.ndarray]:
     if resolved.is_video:
         yield from _video_images(resolved.paths[0], index)
         return
@@ -99,9 +127,15 @@ def _video_images(path: Path, index: Sequence[int] | np.ndarray) -> Iterator[np.
 
 
 class _Collector:
-    """Fits frames to the working size as they come and checks that they have one size."""
+    """Undistorts frames and fits them to the working size as they come; all have one size."""
 
-    def __init__(self, fit: FitName, long_side: int) -> None:
+    def __init__(self, fit: FitName, long_side: int, cameras: CameraFinder | None) -> None:
+        self.shots = ShotFinder()
+        self._cameras = cameras
+        self._undistorter = Undistorter()
+        self._lenses: list[LensCamera] = []
+        self._without_lens = ""
+        self._names: list[str] = []
         self._make_fit = FITS[fit]
         self._long_side = long_side
         self._fit: Fit | None = None
@@ -111,7 +145,9 @@ class _Collector:
         self._times: list[float] = []
         self._index: list[int] = []
 
-    def add(self, image: np.ndarray, *, name: str, time: float, number: int) -> None:
+    def add(
+        self, image: np.ndarray, *, name: str, time: float, number: int, file: str | None = None
+    ) -> None:
         width, height = image.shape[1::-1]
         if self._fit is None:
             self._first, self._source_size = name, (width, height)
@@ -123,20 +159,44 @@ class _Collector:
                 f"{first_width}x{first_height}",
                 hint="all frames must have one size",
             )
+        image = self._undistorted(image, FrameId(number, time, file), name)
         self._images.append(self._fit.apply(image))
+        if file is not None:
+            self._names.append(file)
         self._times.append(time)
         self._index.append(number)
 
     def __len__(self) -> int:
         return len(self._images)
 
+    def _undistorted(self, image: np.ndarray, frame: FrameId, name: str) -> np.ndarray:
+        if self._cameras is None:
+            return image
+        camera = self._cameras.find(frame, (image.shape[1], image.shape[0]))
+        if camera is None:
+            self._without_lens = self._without_lens or name
+            return image
+        self._lenses.append(camera)
+        return self._undistorter.apply(image, camera)
+
     def frames(self, source: str) -> Frames:
+        lenses = tuple(self._lenses) if any(map(is_distorted, self._lenses)) else ()
+        if lenses and len(lenses) < len(self):
+            raise InputError(
+                f"{len(lenses)} of {len(self)} frames have a lens whose distortion is undone, and "
+                f"{self._without_lens} has no camera",
+                hint="give one camera for all frames with --intrinsics, or leave out the others",
+            )
+        index = np.array(self._index, np.int64)
         return Frames(
             images=np.stack(self._images),
             times=np.array(self._times, np.float64),
-            index=np.array(self._index, np.int64),
+            index=index,
             source_size=self._source_size,
             source=source,
+            names=tuple(self._names),
+            lenses=lenses,
+            cuts=picked_cuts(self.shots.finish(), index),
         )
 
 
@@ -157,7 +217,9 @@ def _read_images(
         raise _nothing_picked(resolved.name, options, last=float(times[-1] - times[0]))
     for done, number in enumerate(picked, start=1):
         path = resolved.paths[number]
-        collector.add(read_rgb(path), name=str(path), time=float(times[number]), number=number)
+        image, time = read_rgb(path), float(times[number])
+        collector.shots.add(image, number)
+        collector.add(image, name=str(path), time=time, number=number, file=str(path))
         if progress:
             progress("read", done, len(picked))
 
@@ -177,24 +239,24 @@ def _read_video(
                 progress("read", number + 1, announced)
             if picker.is_over(time):
                 break
-            if picker.wants(time) if wanted is None else number in wanted:
-                _retrieve(capture, collector, name=path.name, time=time, number=number)
+            takes_part = picker.wants(time) if wanted is None else number in wanted
+            # Cuts are looked for in all frames: between two that are far apart none can be told.
+            if not (takes_part or picker.has_begun(time)):
+                continue
+            there, image = capture.retrieve()
+            if there and image is not None:
+                collector.shots.add(image, number)
+                if takes_part:
+                    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                    name = f"frame {number} of {path.name}"
+                    collector.add(image, name=name, time=time, number=number)
+            elif takes_part:
+                log.warning("frame %d of %s cannot be decoded and is left out", number, path.name)
         else:
             check_complete(path, decoded=number + 1, announced=announced)
         capture.release()
     if not len(collector):
         raise _nothing_picked(path.name, options, last=time)
-
-
-def _retrieve(
-    capture: cv2.VideoCapture, collector: _Collector, *, name: str, time: float, number: int
-) -> None:
-    there, image = capture.retrieve()
-    if not there or image is None:
-        log.warning("frame %d of %s cannot be decoded and is left out", number, name)
-        return
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    collector.add(image, name=f"frame {number} of {name}", time=time, number=number)
 
 
 def _spread_over_video(

@@ -27,6 +27,10 @@ _SIZES = (
     "dec_depth",
     "dec_num_heads",
 )
+_MOST = 1 << 16
+_MOST_BLOCKS = 1000
+_MOST_RATIO = 1e6
+"""Far beyond any network of this family; a config of nonsense would keep the machine busy."""
 _FREE: Mode = ("exp", -math.inf, math.inf)
 _CONFIDENCES = ("exp", "sigmoid")
 
@@ -62,7 +66,8 @@ def architecture_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     given: dict[str, Any] = {name: config[name] for name in _SIZES if name in config}
     for name, value in given.items():
-        if type(value) is not int or value < 1:
+        most = _MOST_BLOCKS if name.endswith("depth") else _MOST
+        if type(value) is not int or not 1 <= value <= most:
             raise ValueError(f"{name} is {value!r}")
     sizes = PairArchitecture(**given)
     for part in ("enc", "dec"):
@@ -88,9 +93,9 @@ def architecture_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 def _number(name: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1
-    if not 0 < number < float("inf"):
+    if not 0 < number <= _MOST_RATIO:
         raise ValueError(f"{name} is {value!r}")
     return number
 

@@ -204,9 +204,23 @@ def looks_at_depth(options: Options) -> bool:
     used = MODELS[options.model].prior is not None or align.geometry != "depth"
     used = used or align.prior_weight > 0
     # Poses give the unit before a depth in metres does.
-    metric = options.prior.metric and options.camera.poses is None
+    metric = options.prior.metric and not options.camera.posed and options.scale != "relative"
     used = used or (options.prior.dir is not None and metric)
     return used and (options.prior.dir is not None or prior_of(options) is not None)
+
+
+def prior_in_metres(options: Options) -> bool:
+    """Whether a run looks at monocular depth that is in metres.
+
+    Args:
+        options: With the model chosen.
+    """
+    if not looks_at_depth(options):
+        return False
+    if options.prior.dir is not None:
+        return options.prior.metric
+    name = prior_of(options)
+    return name is not None and ("metric" in name or name == "depthpro")
 
 
 def unread_options(options: Options) -> list[str]:
@@ -221,7 +235,7 @@ def unread_options(options: Options) -> list[str]:
     if not looks_at_depth(options):
         unread += _changed("prior", options.prior, PriorOptions())
     else:
-        own, posed = options.prior.dir is not None, options.camera.poses is not None
+        own, posed = options.prior.dir is not None, options.camera.posed
         names = ["--prior.weights" if own else "--prior.kind"]
         names += [] if own and not posed else ["--prior.metric"]
         changed = _changed("prior", options.prior, PriorOptions())

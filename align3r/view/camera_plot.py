@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from align3r.reconstruction import Reconstruction
+from align3r.view.cloud import Cloud
 from align3r.view.palette import spread, time_colour, write_png
-from align3r.view.sampling import Cloud, static_cloud, typical_depth
+from align3r.view.sampling import static_cloud, typical_depth
 
 PANEL = 760
 MARGIN = 70

@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
+import base64
 import logging
-from dataclasses import dataclass
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from align3r.errors import UsageError
 from align3r.reconstruction import Reconstruction
-from align3r.view import viser_scene as vs
+from align3r.view import packing
+from align3r.view.look import choose_look
+from align3r.view.page_text import page
 from align3r.view.palette import spread
-from align3r.view.sampling import moving_cloud, static_cloud
-
-if TYPE_CHECKING:
-    import viser
+from align3r.view.parts import STATIC_FRAMES, Detail, Parts
 
 log = logging.getLogger(__name__)
 
-CLIENT_BYTES = 1_000_000
-"""The viewer program inside every scene.html."""
-POINT_BYTES = 15
-"""Three float32 and three uint8 before base64."""
+ELEMENT_BYTES = 110
+"""What stands around a part, and what rounding up to whole base64 and deflate blocks adds."""
 BASE64 = 4 / 3
-MOST_STEPS = 150
+MOST_STEPS = 240
 """Most moments of the playback; longer videos show every n-th frame."""
-MOST_STATIC = 250_000
+MOST_STATIC = 350_000
 MOST_MOVING = 12_000
 """Most moving points of one moment."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much of everything fits into the file."""
-
-    steps: np.ndarray
-    """(S,) frames that are shown one after the other."""
-    static: int
-    """Static points."""
-    moving: int
-    """Moving points a moment."""
-    thumbnail: int
-    """Pixels across the image of a camera."""
+MOST_TRAILS = 40_000
+"""Most pieces of trails."""
+QUALITIES = ((320, 75), (240, 70), (160, 65), (96, 60))
+"""Long side and JPEG quality of the pictures; the best that leaves room for points is taken."""
+PICTURES = ("image", "depth", "mask")
 
 
 def write_html(
@@ -55,105 +44,113 @@ def write_html(
 ) -> None:
     """Write a self-contained viewer with playback at the video's own speed.
 
-    It shows the static points of the whole video, the moving points of the current moment,
-    all cameras and the image in the current one. No part of it is fetched from elsewhere.
+    It shows the static points of the whole video, the moving points of the current moment and
+    their trails, all cameras, and image, depth and mask of the current one, with the controls of
+    `align3r view`. No part of it is fetched from elsewhere.
 
     Args:
         scene: The reconstruction.
         path: File to write.
-        max_bytes: The file is thinned to fit into this size.
-        min_confidence: Points below this confidence are left out.
+        max_bytes: What is shown is thinned to fit into a file of this size.
+        min_confidence: Where the slider of least confidence stands at first.
 
     Raises:
-        UsageError: `max_bytes` is too small for the viewer program itself.
-        InputError: No local port can be opened; viser records a scene only with one.
+        UsageError: `max_bytes` is too small for anything to be shown.
+        InputError: A map of the reconstruction cannot be read.
         OSError: The file cannot be written.
     """
-    share = 1.0
-    while True:
-        budget = plan(scene, max_bytes=max_bytes, share=share)
-        page = render(scene, budget, min_confidence=min_confidence)
-        size = len(page.encode())
-        if size <= max_bytes:
-            break
-        share *= 0.9 * max_bytes / size
-    log.info("%s: %.1f MB, %d moments", path.name, size / 1e6, len(budget.steps))
-    path.write_text(page, encoding="utf-8")
+    text = render(scene, max_bytes=max_bytes, min_confidence=min_confidence, name=path.stem)
+    data = text.encode()
+    assert len(data) <= max_bytes, "every share of the budget is an upper bound"
+    log.info("%s: %.1f MB", path.name, len(data) / 1e6)
+    path.write_bytes(data)
 
 
-def plan(scene: Reconstruction, *, max_bytes: int, share: float = 1.0) -> Budget:
-    """Divide the file: pictures first, then half of the rest each to static and moving points.
+def render(scene: Reconstruction, *, max_bytes: int, min_confidence: float, name: str) -> str:
+    """The page as one string of at most `max_bytes` bytes.
 
     Raises:
         UsageError: Less than 50 kB would be left for the scene.
+        InputError: A map of the reconstruction cannot be read.
     """
-    room = (max_bytes - CLIENT_BYTES) / BASE64 * share
+    look, n = choose_look(scene), len(scene)
+    steps = spread(n, int(np.clip(max_bytes // 60_000, 1, MOST_STEPS)))
+    pictures: dict[str, bytes] = {}
+    for long_side, quality in QUALITIES:
+        detail = Detail(
+            static=min(MOST_STATIC, max_bytes // 30),
+            moving=MOST_MOVING,
+            frame=0,
+            picture=long_side,
+            quality=quality,
+            trails=min(MOST_TRAILS, max_bytes // 300),
+            trail_frames=n,
+            min_confidence=min_confidence,
+        )
+        groups = [spread(n, STATIC_FRAMES).tolist()]
+        parts = Parts(scene, look, name=name, steps=steps, groups=groups, detail=detail)
+        room = _room(parts, max_bytes=max_bytes)
+        pictures = {
+            f"part/0/{kind}/{i}": parts.part(kind, i)
+            for i in range(len(steps))
+            for kind in ("image", "depth", "mask")
+        }
+        if sum(map(len, pictures.values())) < room // 2:
+            break
+    return page([parts], embedded=_embed(parts, pictures, room=room))
+
+
+def _room(parts: Parts, *, max_bytes: int) -> int:
+    """Bytes for parts, before base64, beside the page itself.
+
+    Raises:
+        UsageError: They are less than 50 kB.
+    """
+    alone = len(page([parts], embedded={}).encode())
+    room = (max_bytes - alone) / BASE64 - ELEMENT_BYTES * (4 * len(parts.steps) + 2)
     if room < 50_000:
         raise UsageError(
-            f"scene.html cannot be made in {max_bytes / 1e6:.1f} MB: the viewer alone takes "
-            f"{CLIENT_BYTES / 1e6:.1f} MB",
-            hint="allow at least 2 MB",
+            f"scene.html cannot be made in {max_bytes / 1e6:.2f} MB: the page alone takes "
+            f"{alone / 1e6:.2f} MB",
+            hint="allow at least 1 MB",
         )
-    steps = spread(len(scene), int(np.clip(room / 20_000, 1, MOST_STEPS)))
-    thumbnail = 160 if room / len(steps) > 40_000 else 96
-    room -= len(steps) * thumbnail**2 * 0.3
-    static = min(MOST_STATIC, int(room / 2 / POINT_BYTES))
-    moving = min(MOST_MOVING, int((room - static * POINT_BYTES) / POINT_BYTES / len(steps)))
-    return Budget(steps, max(static, 100), max(moving, 20), thumbnail)
+    return int(room)
 
 
-def render(scene: Reconstruction, budget: Budget, *, min_confidence: float) -> str:
-    """The page as one string."""
-    look = vs.choose_look(scene, max_points=budget.static)
-    server = vs.start_server("127.0.0.1", 0)
-    try:
-        recorder = server.get_scene_serializer()
-        vs.set_stage(server, scene, look)
-        cloud = static_cloud(scene, max_points=budget.static, min_confidence=min_confidence)
-        if not len(cloud):
-            log.warning("no static point has confidence %.2f: scene.html is empty", min_confidence)
-        vs.add_cloud(server, "/static points", cloud, look=look)
-        vs.add_path(server, scene, look)
-        for i in spread(len(scene), 24):
-            vs.add_frustum(server, scene, int(i), look=look, name=f"/cameras/all/{i:06d}")
-        moments = [
-            _add_moment(server, scene, int(i), look=look, budget=budget) for i in budget.steps
-        ]
-        _record_playback(recorder, moments, scene.times[budget.steps])
-        return str(recorder.as_html(dark_mode=True))
-    finally:
-        vs.stop_server(server)
+def _embed(parts: Parts, pictures: Mapping[str, bytes], *, room: int) -> dict[str, str]:
+    """The elements of all parts: pictures first, then trails, then as many points as fit."""
+    room -= sum(map(len, pictures.values()))
+    points: dict[str, bytes] = {}
+    if len(parts.scene) > 1:
+        points["part/0/trails/0"] = parts.part("trails", 0)
+        room -= len(points["part/0/trails/0"])
+    static = parts.part("static", 0)
+    if not static:
+        log.warning("no static point has a known depth: scene.html shows none")
+    static = thin_packed(static, room // 2 // packing.POINT.itemsize)
+    points["part/0/static/0"] = static
+    room -= len(static)
+    moving = [parts.part("moving", i) for i in range(len(parts.steps))]
+    most = MOST_MOVING
+    while sum(min(len(data), most * packing.POINT.itemsize) for data in moving) > room:
+        most = int(0.95 * most)
+    points |= {f"part/0/moving/{i}": thin_packed(data, most) for i, data in enumerate(moving)}
+    elements = {key: _element(key, zlib.compress(data, 9), True) for key, data in points.items()}
+    return elements | {key: _element(key, data, False) for key, data in pictures.items()}
 
 
-def _add_moment(
-    server: viser.ViserServer, scene: Reconstruction, i: int, *, look: vs.Look, budget: Budget
-) -> list[Any]:
-    """The nodes that only one moment shows, hidden: its camera with image, its moving points."""
-    camera = vs.add_frustum(
-        server,
-        scene,
-        i,
-        look=look,
-        name=f"/cameras/current/{i:06d}",
-        thumbnail=budget.thumbnail,
-        visible=False,
-    )
-    cloud = moving_cloud(scene, i, max_points=budget.moving)
-    if not len(cloud):
-        return [camera]
-    name = f"/moving points/{i:06d}"
-    return [camera, vs.add_cloud(server, name, cloud, look=look, visible=False)]
+def thin_packed(data: bytes, most: int) -> bytes:
+    """The first `most` of packed points, which lie evenly among all; they become larger for it."""
+    points = np.frombuffer(data, packing.POINT)
+    if len(points) <= most:
+        return data
+    kept = points[:most].copy()
+    wider = kept["spacing"] * np.sqrt(len(points) / max(most, 1))
+    kept["spacing"] = np.clip(np.ceil(wider), 1, 255)
+    return kept.tobytes()
 
 
-def _record_playback(recorder: Any, moments: list[list[Any]], times: np.ndarray) -> None:
-    """Show one moment after the other, each for as long as it lasted in the video."""
-    steps = np.diff(times)
-    last = float(np.median(steps)) if len(steps) else 0.0
-    for number, nodes in enumerate(moments):
-        for node in nodes:
-            node.visible = True
-        if number > 0:
-            for node in moments[number - 1]:
-                node.visible = False
-        if len(moments) > 1:
-            recorder.insert_sleep(float(steps[number]) if number < len(steps) else last)
+def _element(key: str, data: bytes, packed: bool) -> str:
+    text = base64.b64encode(data).decode("ascii")
+    how = ' data-packed="deflate"' if packed else ""
+    return f'<script type="text/plain" id="{key}"{how}>{text}</script>'

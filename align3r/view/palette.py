@@ -53,17 +53,22 @@ def time_colour(fraction: float) -> tuple[int, int, int]:
 def depth_range(scene: Reconstruction, *, frames: int = 48) -> DepthRange:
     """One range of inverse depth for the whole sequence, so that a colour keeps its meaning.
 
-    The range spans the 2nd to the 98th percentile of the known inverse depths of at most
-    `frames` frames spread over the sequence.
+    The range spans the 2nd to the 96th percentile of the known inverse depths of what stands
+    still in at most `frames` frames spread over the sequence.
     """
-    samples = []
+    samples, moving = [], []
     for i in spread(len(scene), frames):
         depth = scene.depth(i)[::4, ::4]
-        samples.append(1.0 / depth[np.isfinite(depth) & (depth > 0)])
+        known = np.isfinite(depth) & (depth > 0)
+        moves = scene.moving(i)[::4, ::4]
+        samples.append(1.0 / depth[known & ~moves])
+        moving.append(1.0 / depth[known & moves])
+    # The depth of moving things is the least certain; it must not push all others into one colour.
+    samples = samples if any(map(len, samples)) else moving
     inverse = np.concatenate(samples)
     if not inverse.size:
         return DepthRange(0.0, 1.0)
-    far, near = (float(v) for v in np.percentile(inverse, [2, 98]))
+    far, near = (float(v) for v in np.percentile(inverse, [2, 96]))
     # A flat wall has no range of its own; 10 % around it keeps the division defined.
     if near - far < 0.1 * near:
         far, near = 0.95 * far, 1.05 * near

@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from align3r.reconstruction import Reconstruction
+from align3r.view.cloud import Cloud, cells, join, thin
 from align3r.view.palette import spread
 
 EDGE_RATIO = 1.06
 """Neighbouring depths that differ by more than this factor belong to different surfaces."""
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """Coloured points in the world frame."""
-
-    points: np.ndarray
-    """(P, 3) float32, scene units."""
-    colours: np.ndarray
-    """(P, 3) uint8 RGB."""
-    confidence: np.ndarray
-    """(P,) float32."""
-    moving: np.ndarray
-    """(P,) bool."""
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def pick(self, which: np.ndarray) -> Cloud:
-        """The points that a mask or an index array selects."""
-        return Cloud(
-            self.points[which], self.colours[which], self.confidence[which], self.moving[which]
-        )
-
-
-def join(clouds: list[Cloud]) -> Cloud:
-    """All points of several clouds."""
-    return Cloud(
-        np.concatenate([c.points for c in clouds] or [np.zeros((0, 3), np.float32)]),
-        np.concatenate([c.colours for c in clouds] or [np.zeros((0, 3), np.uint8)]),
-        np.concatenate([c.confidence for c in clouds] or [np.zeros(0, np.float32)]),
-        np.concatenate([c.moving for c in clouds] or [np.zeros(0, bool)]),
-    )
 
 
 def frame_cloud(scene: Reconstruction, i: int, *, stride: int) -> Cloud:
@@ -71,6 +39,8 @@ def frame_cloud(scene: Reconstruction, i: int, *, stride: int) -> Cloud:
         _colours_at(scene.image(i), u, v, size=(width, height)),
         scene.confidence(i)[v, u],
         scene.moving(i)[v, u],
+        z.astype(np.float32),
+        np.full(len(z), min(stride, 255), np.uint8),
     )
 
 
@@ -86,12 +56,62 @@ def static_cloud(
         frames: Most frames that are read, spread over the video.
     """
     stride = grid_stride(scene, max_points=max_points, frames=frames)
-    parts = []
-    for i in spread(len(scene), frames):
-        cloud = frame_cloud(scene, int(i), stride=stride)
-        parts.append(cloud.pick(~cloud.moving & (cloud.confidence >= min_confidence)))
-    cloud = join(parts)
-    return thin(cloud, voxel=0.6 * pixel_footprint(scene) * stride, max_points=max_points)
+    cloud = _static_of(scene, spread(len(scene), frames), stride=stride)
+    cloud = cloud.pick(cloud.confidence >= min_confidence)
+    return thin(cloud, voxel=_voxels(scene, cloud, stride=stride), max_points=max_points)
+
+
+class StaticBlocks:
+    """The static scene piece by piece, for those who want to see something at once.
+
+    The first block is the cloud of the first group of frames; each further block adds what its
+    frames see and none before has seen, on the same voxels. Nothing is drawn by lot: the same
+    groups give the same points. Half of the room is shared out by frames, so that what only the
+    last ones see has its place; the other half goes to whoever comes first.
+    """
+
+    def __init__(
+        self, scene: Reconstruction, groups: Sequence[Sequence[int]], *, max_points: int
+    ) -> None:
+        """Nothing is read yet: frames `groups[k]` make block k, `max_points` all together."""
+        self._scene, self._groups, self._most = scene, groups, max_points
+        self._total = sum(len(group) for group in groups)
+        self._stride = grid_stride(scene, max_points=max_points // 2, frames=self._total)
+        self._seen, self._room = np.zeros(0, np.int64), max_points
+
+    def block(self, number: int) -> Cloud:
+        """The next block; they must be asked for in order, each once.
+
+        Raises:
+            InputError: A frame cannot be read; the next block can be asked for all the same.
+        """
+        left = sum(len(group) for group in self._groups[number + 1 :])
+        most = max(self._room - self._most * left // (2 * self._total), 0)
+        cloud = _static_of(self._scene, self._groups[number], stride=self._stride)
+        cloud = cloud.pick(~np.isin(self._cells(cloud), self._seen))
+        voxel = _voxels(self._scene, cloud, stride=self._stride)
+        cloud = thin(cloud, voxel=voxel, max_points=most)
+        self._seen = np.union1d(self._seen, self._cells(cloud))
+        self._room -= len(cloud)
+        return cloud
+
+    def _cells(self, cloud: Cloud) -> np.ndarray:
+        return cells(cloud.points, _voxels(self._scene, cloud, stride=self._stride))
+
+
+def _static_of(scene: Reconstruction, frames: Sequence[int] | np.ndarray, *, stride: int) -> Cloud:
+    """Static points of some frames, not thinned."""
+    parts = [frame_cloud(scene, int(i), stride=stride) for i in frames]
+    return join([part.pick(~part.moving) for part in parts])
+
+
+def _voxels(scene: Reconstruction, cloud: Cloud, *, stride: int) -> np.ndarray:
+    """(P,) side of each point's voxel: what its pixel covers at its depth, to a power of two.
+
+    Near things keep their detail and far ones, seen in few pixels, do not become sparse.
+    """
+    pixel = 0.7 * stride / float(np.median(scene.intrinsics[:, 0, 0]))
+    return np.asarray(np.exp2(np.round(np.log2(pixel * np.maximum(cloud.distance, 1e-30)))))
 
 
 def grid_stride(scene: Reconstruction, *, max_points: int, frames: int = 48) -> int:
@@ -115,24 +135,6 @@ def moving_cloud(scene: Reconstruction, i: int, *, max_points: int) -> Cloud:
     return cloud.pick(moving[spread(len(moving), max_points)] if len(moving) else moving)
 
 
-def thin(cloud: Cloud, *, voxel: float, max_points: int) -> Cloud:
-    """Keep the most confident point of every voxel, then at most `max_points` of them."""
-    if not len(cloud):
-        return cloud
-    order = np.argsort(-cloud.confidence, kind="stable")
-    cells = np.floor(cloud.points[order] / voxel)
-    cells -= np.floor(np.median(cells, axis=0))
-    # One number a voxel sorts much faster than rows. Three times 21 bits fit into an int64;
-    # points a million voxels away share the outermost one.
-    cells = np.clip(cells, -(2**20), 2**20 - 1).astype(np.int64) + 2**20
-    key = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
-    first = np.sort(np.unique(key, return_index=True)[1])
-    kept = order[first]
-    if len(kept) > max_points:
-        kept = np.random.default_rng(0).choice(kept, max_points, replace=False)
-    return cloud.pick(np.sort(kept))
-
-
 def depth_edges(depth: np.ndarray) -> np.ndarray:
     """(H, W) bool: pixels where the depth jumps within the 3x3 neighbourhood."""
     near = np.where(np.isfinite(depth), depth, np.float32(0)).astype(np.float32)
@@ -143,16 +145,11 @@ def depth_edges(depth: np.ndarray) -> np.ndarray:
     return np.asarray(top > EDGE_RATIO * low)
 
 
-def typical_depth(scene: Reconstruction) -> float:
+def typical_depth(scene: Reconstruction, *, frames: int = 8) -> float:
     """Median known depth of a few frames, in scene units; 1 if none is known."""
-    values = [scene.depth(int(i))[::8, ::8] for i in spread(len(scene), 8)]
+    values = [scene.depth(int(i))[::8, ::8] for i in spread(len(scene), frames)]
     flat = np.concatenate([v[np.isfinite(v)] for v in values])
     return float(np.median(flat)) if flat.size else 1.0
-
-
-def pixel_footprint(scene: Reconstruction) -> float:
-    """Width of a source pixel at the typical depth, in scene units."""
-    return typical_depth(scene) / float(np.median(scene.intrinsics[:, 0, 0]))
 
 
 def _colours_at(

@@ -1,38 +1,59 @@
-"""The live viewer: timeline, cameras, coloured points, switches; in the browser, by viser."""
+"""The live viewer: the same page as scene.html, with all frames, made as they are asked for."""
 
 from __future__ import annotations
 
-import functools
+import errno
+import os
+import re
+import socket
 import threading
-import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import numpy as np
 
+from align3r.errors import Align3rError, InputError
 from align3r.reconstruction import Reconstruction
-from align3r.view import viser_scene as vs
-from align3r.view.palette import spread
-from align3r.view.sampling import Cloud, frame_cloud, moving_cloud, static_cloud
+from align3r.view.look import choose_look
+from align3r.view.page_text import SECURITY, page
+from align3r.view.parts import Detail, Parts, growing_groups
+from align3r.view.register import register
 
-if TYPE_CHECKING:
-    import viser
-
-MOST_STATIC = 400_000
-MOST_MOVING = 40_000
-MOST_OF_FRAME = 120_000
+PORTS_TRIED = 100
+"""Ports after the one asked for that are tried when it is taken."""
+LOOK_FRAMES = 3
+"""Frames that are read before the page is sent: each costs time that somebody waits."""
+KINDS = {"image": "image/jpeg", "depth": "image/jpeg", "mask": "image/png"}
+TAKEN = (errno.EADDRINUSE, errno.EACCES)
+HEADERS = {
+    "Content-Security-Policy": SECURITY,
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 
 
 def serve(
-    scene: Reconstruction, *, host: str = "127.0.0.1", port: int = 8080, block: bool = True
+    scene: Reconstruction,
+    other: Reconstruction | None = None,
+    *,
+    names: tuple[str, str] = ("first", "second"),
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    block: bool = True,
 ) -> Viewer:
-    """Show a reconstruction in the browser.
+    """Show a reconstruction in the browser, or two of one video side by side.
 
     The server listens on this machine alone unless another host is given. If the port is
-    taken, the next free one is used: `viewer.url` tells. Frames are read when they are shown.
+    taken, the next free one is used: `viewer.url` tells. Maps are read when they are looked at.
 
     Args:
         scene: The reconstruction.
+        other: A second one, which is laid onto the first by its cameras.
+        names: What the two are called on the page.
         host: Address to listen on.
         port: First port to try; 0 takes any free one.
         block: Stay until interrupted; otherwise return at once and leave the server running.
@@ -41,55 +62,67 @@ def serve(
         The running viewer.
 
     Raises:
-        InputError: The host cannot be listened on.
+        InputError: The host cannot be listened on, a map cannot be read, or the two results have
+            no moment in common.
     """
-    viewer = Viewer(scene, host=host, port=port)
+    viewer = Viewer(make_parts(scene, other, names=names), host=host, port=port)
     if block:
         viewer.wait()
     return viewer
 
 
-@dataclass
-class Nodes:
-    """What stands in the scene now."""
+def make_parts(
+    scene: Reconstruction, other: Reconstruction | None, *, names: tuple[str, str]
+) -> list[Parts]:
+    """The results as the page asks for them, the second in the frame of the first.
 
-    static: Any = None
-    moving: Any = None
-    camera: Any = None
-    others: list[Any] = field(default_factory=list)
+    Raises:
+        InputError: A map cannot be read, or the two results have no moment in common.
+    """
+    look = choose_look(scene, frames=LOOK_FRAMES)
+    parts = [_parts(scene, name=names[0], look=look)]
+    if other is not None:
+        onto = register(scene, other)
+        note = (
+            f"{onto.frames} common frames; cameras {onto.residual / _reach(scene):.2%} of the path "
+            f"apart, scale {onto.scale:.4g}"
+        )
+        parts.append(_parts(other, name=names[1], look=look.under(onto), note=note))
+    return parts
+
+
+def _parts(scene: Reconstruction, *, name: str, look: Any, note: str = "") -> Parts:
+    steps, groups = np.arange(len(scene)), growing_groups(len(scene))
+    return Parts(scene, look, name=name, steps=steps, groups=groups, detail=Detail(), note=note)
+
+
+def _reach(scene: Reconstruction) -> float:
+    centres = scene.world_from_cam[:, :3, 3]
+    return max(float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum()), 1e-12)
 
 
 class Viewer:
-    """A running viewer of one reconstruction."""
+    """A running viewer."""
 
-    def __init__(self, scene: Reconstruction, *, host: str, port: int) -> None:
-        """Start the server and put up the first frame."""
-        self.scene = scene
-        self.server = vs.start_server(host, port)
-        self.look = vs.choose_look(scene, max_points=MOST_STATIC)
-        self._nodes = Nodes()
-        self._lock = threading.RLock()
+    def __init__(self, results: Sequence[Parts], *, host: str, port: int) -> None:
+        """Listen, and answer from a thread of its own.
+
+        Raises:
+            InputError: The host cannot be listened on.
+        """
         self._stopped = threading.Event()
-        self._whole = static_cloud(scene, max_points=MOST_STATIC)
-        self._moving = functools.lru_cache(maxsize=128)(self._read_moving)
-        self._frame = functools.lru_cache(maxsize=8)(self._read_frame)
-        vs.set_stage(self.server, scene, self.look)
-        vs.add_path(self.server, scene, self.look)
-        for i in spread(len(scene), 60):
-            name = f"/cameras/all/{i:06d}"
-            self._nodes.others.append(
-                vs.add_frustum(self.server, scene, int(i), look=self.look, name=name)
-            )
-        self.panel = Panel(self.server, scene, self.look, self._whole)
-        self._connect()
-        self.show_static()
-        self.show_moment()
-        threading.Thread(target=self._play, daemon=True).start()
+        self._server = _listen(host, port)
+        self._server.results = list(results)
+        self._server.page = page(results).encode()
+        self.host, self.port = host, int(self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
 
     @property
     def url(self) -> str:
-        """Address to open in the browser."""
-        return f"http://{self.server.get_host()}:{self.server.get_port()}"
+        """Address to open in the browser on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return f"http://{host}:{self.port}"
 
     def wait(self) -> None:
         """Stay until `close` is called or the program is interrupted."""
@@ -101,137 +134,103 @@ class Viewer:
 
     def close(self) -> None:
         """Stop the server."""
-        with self._lock:  # a picture that is being put up is finished first
-            if not self._stopped.is_set():
-                self._stopped.set()
-                vs.stop_server(self.server)
+        if not self._stopped.is_set():
+            self._stopped.set()
+            self._server.shutdown()
+            self._server.server_close()
 
-    def show_static(self) -> None:
-        """Put up the static points that the switches and the confidence slider let through."""
-        panel = self.panel
-        with self._lock:
-            if self._stopped.is_set():
-                return
-            cloud = self._frame(panel.frame.value) if panel.only_frame.value else self._whole
-            keep = ~cloud.moving & (cloud.confidence >= panel.confidence.value)
-            self._nodes.static = self._put("/static points", cloud.pick(keep), panel.static.value)
 
-    def show_moment(self) -> None:
-        """Put up the moving points and the camera of the current frame."""
-        i = self.panel.frame.value
-        with self._lock, self.server.atomic():
-            if self._stopped.is_set():
-                return
-            self._nodes.moving = self._put(
-                "/moving points", self._moving(i), self.panel.moving.value
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Elsewhere it would let two servers have one port.
+    allow_reuse_address = os.name == "posix"
+    results: list[Parts]
+    page: bytes
+    local: bool
+    """Whether only this machine can reach it."""
+
+
+class _SixServer(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers for the page and its parts; there is no other address, and no file is served."""
+
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    timeout = 60
+
+    def do_GET(self) -> None:
+        """Send the page or a part."""
+        if self.server.local and not _names_this_machine(self.headers.get("Host", "")):
+            # A name of someone else's that points here would let their pages read the answers.
+            self._send(HTTPStatus.FORBIDDEN, "text/plain", b"this viewer is for this machine alone")
+        elif self.path == "/":
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
+        else:
+            self._send(*self._part(self.path))
+
+    def _part(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+        found = re.fullmatch(r"/part/(\d{1,2})/([a-z]{1,10})/(\d{1,9})", path, re.ASCII)
+        try:
+            if found is None:
+                raise KeyError(path)
+            number, kind, i = int(found[1]), found[2], int(found[3])
+            if number >= len(self.server.results):
+                raise KeyError(path)
+            data = self.server.results[number].part(kind, i)
+        except KeyError:
+            return HTTPStatus.NOT_FOUND, "text/plain", b"there is no such part"
+        except Align3rError as error:
+            return (
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "text/plain; charset=utf-8",
+                str(error).encode(),
             )
-            self._nodes.camera = vs.add_frustum(
-                self.server,
-                self.scene,
-                i,
-                look=self.look,
-                name="/cameras/current",
-                thumbnail=256,
-                visible=self.panel.cameras.value,
-            )
-            if self.panel.only_frame.value:
-                self.show_static()
-        if self.panel.follow.value:
-            self._follow(i)
+        return HTTPStatus.OK, KINDS.get(kind, "application/octet-stream"), data
 
-    def _put(self, name: str, cloud: Cloud, visible: bool) -> Any:
-        node = vs.add_cloud(self.server, name, cloud, look=self.look, visible=visible)
-        node.point_size = self.panel.point_size.value * self.look.point
-        return node
+    def _send(self, status: HTTPStatus, kind: str, data: bytes) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, **HEADERS}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
-    def _read_moving(self, i: int) -> Cloud:
-        return moving_cloud(self.scene, i, max_points=MOST_MOVING)
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: the page shows what goes wrong."""
 
-    def _read_frame(self, i: int) -> Cloud:
-        width, height = self.scene.size
-        stride = max(1, int(np.ceil(np.sqrt(width * height / MOST_OF_FRAME))))
-        return frame_cloud(self.scene, i, stride=stride)
+    def version_string(self) -> str:
+        """Name no versions to strangers."""
+        return "align3r"
 
-    def _follow(self, i: int) -> None:
-        """Bring every visitor to camera i, a little behind it."""
-        pose = self.scene.world_from_cam[i]
-        centre = self.look.to_viewer(pose[:3, 3])
-        for client in self.server.get_clients().values():
-            with client.atomic():
-                client.camera.up_direction = -pose[:3, 1]
-                client.camera.position = centre - 0.3 * pose[:3, 2]
-                client.camera.look_at = centre + pose[:3, 2]
-
-    def _connect(self) -> None:
-        """Tie the panel to what is shown."""
-        panel, nodes = self.panel, self._nodes
-        panel.frame.on_update(lambda _: self.show_moment())
-        panel.follow.on_update(lambda _: self.show_moment())
-        panel.confidence.on_update(lambda _: self.show_static())
-        panel.only_frame.on_update(lambda _: self.show_static())
-
-        def switch(_: object) -> None:
-            nodes.static.visible = panel.static.value
-            nodes.moving.visible = panel.moving.value
-            for node in [nodes.camera, *nodes.others]:
-                node.visible = panel.cameras.value
-
-        def resize(_: object) -> None:
-            for node in (nodes.static, nodes.moving):
-                node.point_size = panel.point_size.value * self.look.point
-
-        for handle in (panel.static, panel.moving, panel.cameras):
-            handle.on_update(switch)
-        panel.point_size.on_update(resize)
-
-    def _play(self) -> None:
-        """Advance the timeline while the play button is on."""
-        n = len(self.scene)
-        while not self._stopped.is_set():
-            started = time.monotonic()
-            if self.panel.play.value and n > 1:
-                self.panel.frame.value = (self.panel.frame.value + 1) % n
-            pause = 1.0 / self.panel.fps.value - (time.monotonic() - started)
-            self._stopped.wait(max(pause, 0.005))
+    def handle(self) -> None:
+        """Answer until the visitor leaves, which may be in the middle of an answer."""
+        try:
+            super().handle()
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
 
 
-class Panel:
-    """The controls, and where their values live."""
+def _names_this_machine(host: str) -> bool:
+    name = re.sub(r":\d+$", "", host.strip().lower())
+    return re.fullmatch(r"localhost|127(\.\d{1,3}){3}|\[::1\]", name) is not None
 
-    def __init__(
-        self, server: viser.ViserServer, scene: Reconstruction, look: vs.Look, whole: Cloud
-    ) -> None:
-        """Add the controls to the panel of the server."""
-        gui, n = server.gui, len(scene)
-        steps = np.diff(scene.times)
-        fps = int(np.clip(np.rint(1 / np.median(steps)), 1, 60)) if len(steps) else 10
-        with gui.add_folder("Time"):
-            # viser refuses sliders without a range; one frame gets a disabled one.
-            self.frame: Any = gui.add_slider(
-                "Frame", min=0, max=max(n - 1, 1), step=1, initial_value=0, disabled=n < 2
-            )
-            self.play = gui.add_checkbox("Play", initial_value=n > 1, disabled=n < 2)
-            self.fps = gui.add_slider("FPS", min=1, max=60, step=1, initial_value=fps)
-            self.follow = gui.add_checkbox(
-                "Follow camera", initial_value=False, hint="Look through the current camera"
-            )
-        with gui.add_folder("Show"):
-            self.static = gui.add_checkbox("Static points", initial_value=True)
-            self.only_frame = gui.add_checkbox(
-                "This frame only", initial_value=False, hint="All pixels of the current frame"
-            )
-            self.moving = gui.add_checkbox("Moving points", initial_value=True)
-            self.cameras = gui.add_checkbox("Cameras", initial_value=True)
-        top = float(np.percentile(whole.confidence, 99)) if len(whole) else 2.0
-        top = max(round(top, 1), 2.0)
-        with gui.add_folder("Points"):
-            self.confidence = gui.add_slider(
-                "Least confidence", min=1.0, max=top, step=0.05, initial_value=min(1.5, top)
-            )
-            self.point_size = gui.add_slider(
-                "Point size", min=0.2, max=4.0, step=0.1, initial_value=1.0
-            )
-        gui.add_markdown(
-            f"{n} frames, {scene.size[0]}x{scene.size[1]}, scale: {scene.scale}, "
-            f"typical depth {look.unit:.3g}"
-        )
+
+def _listen(host: str, port: int) -> _Server:
+    kind = _SixServer if ":" in host else _Server
+    ports = [port] if port == 0 else [*range(port, min(port + PORTS_TRIED, 65536)), 0]
+    for candidate in ports:
+        try:
+            server = kind((host.strip("[]"), candidate), _Handler)
+        except OSError as error:
+            if error.errno in TAKEN and candidate != 0:
+                continue
+            raise InputError(
+                f"cannot listen on {host}: {error.strerror or error}", hint="use --host 127.0.0.1"
+            ) from error
+        address = str(server.server_address[0])
+        server.local = address.startswith("127.") or address == "::1"
+        return server
+    raise AssertionError("port 0 is the last and is never taken")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 
-import cv2
 import numpy as np
 import pytest
+from devtools import Browser, find_chromium
 
 from align3r.io.maps import ArrayMaps
 from align3r.reconstruction import Reconstruction
@@ -21,31 +18,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: needs Chromium and some seconds")
 
 
-@pytest.fixture(scope="session")
-def screenshot() -> Callable[[str, Path], np.ndarray]:
-    """Load an address, let its clock run for some seconds, give the (h, w, 3) picture."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A window of headless Chromium for the tests of a module."""
+    program = find_chromium()
     if program is None:
         pytest.skip("neither chromium nor google-chrome is on the PATH")
-
-    def take(address: str, path: Path, *, seconds: float = 6.0) -> np.ndarray:
-        command = [program, "--headless", "--no-sandbox", "--disable-gpu-sandbox"]
-        command += ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        command += ["--window-size=960,640", f"--virtual-time-budget={round(seconds * 1000)}"]
-        command += [f"--user-data-dir={path.parent / 'profile'}", f"--screenshot={path}", address]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-        assert path.is_file(), done.stderr[-2000:]
-        picture = cv2.imread(str(path))
-        assert picture is not None
-        return picture
-
-    return take
+    window = Browser(program, size=(960, 640))
+    yield window
+    window.close()
 
 
 @pytest.fixture(scope="session")
 def room() -> Reconstruction:
-    """A green floor, a blue wall and a moving red disc, seen by five cameras on a line."""
-    n = 5
+    """A green floor, a blue wall and a moving red disc, seen by eight cameras on a line."""
+    n = 8
     v, u = np.mgrid[:HEIGHT, :WIDTH]
     ray_y = (v - (HEIGHT - 1) / 2) / FOCAL
     wall = np.full((HEIGHT, WIDTH), 4.0)
@@ -55,15 +42,18 @@ def room() -> Reconstruction:
     images = np.repeat(colour[None], n, axis=0).astype(np.uint8)
     moving = np.zeros(depth.shape, bool)
     for i in range(n):
-        moving[i] = (u - 50 - 15 * i) ** 2 + (v - 50) ** 2 < 18**2
+        moving[i] = (u - 40 - 8 * i) ** 2 + (v - 50) ** 2 < 18**2
         depth[i][moving[i]] = 2.0
         images[i][moving[i]] = (230, 40, 30)
+        # A pattern that goes along, so that the flow has something to hold on to.
+        images[i][moving[i] & (((u - 8 * i) // 6 + v // 6) % 2 == 1)] = (120, 10, 10)
     world_from_cam = np.repeat(np.eye(4)[None], n, axis=0)
     world_from_cam[:, 0, 3] = np.linspace(0, 0.6, n)
     k = np.array([[FOCAL, 0, (WIDTH - 1) / 2], [0, FOCAL, (HEIGHT - 1) / 2], [0, 0, 1]])
     maps = ArrayMaps(
         depth=depth.astype(np.float32),
-        confidence=np.full(depth.shape, 5.0, np.float32),
+        # The left half is surer than the right.
+        confidence=np.where(u < WIDTH / 2, 6.0, 2.0)[None].repeat(n, axis=0).astype(np.float32),
         moving=moving,
         images=images,
         source_size=(WIDTH, HEIGHT),
@@ -71,7 +61,7 @@ def room() -> Reconstruction:
     return Reconstruction(
         world_from_cam=world_from_cam,
         intrinsics=np.repeat(k[None], n, axis=0),
-        times=np.arange(n) / 2.0,
+        times=np.arange(n) / 4.0,
         frame_index=np.arange(n),
         size=(WIDTH, HEIGHT),
         maps=maps,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import trimesh
 
 from align3r.cli.main import main
+from align3r.cli.view import folder_names
 
 Captured = pytest.CaptureFixture[str]
 
@@ -73,6 +75,21 @@ def test_view_serves_until_interrupted(result: Path) -> None:
 def test_view_on_an_impossible_port_is_2(result: Path, capsys: Captured, port: str) -> None:
     assert main(["view", str(result), f"--port={port}"]) == 2
     assert "is no port" in capsys.readouterr().err
+
+
+def test_view_of_two_results_of_different_moments_is_3(
+    result: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    shutil.copytree(result, tmp_path / "later")
+    cameras = dict(np.load(result / "cameras.npz"))
+    np.savez(tmp_path / "later" / "cameras.npz", **{**cameras, "time": cameras["time"] + 100})
+    assert main(["view", str(result), str(tmp_path / "later")]) == 3
+    assert "no moment in common" in capsys.readouterr().err
+
+
+def test_two_folders_of_one_name_are_told_apart() -> None:
+    assert folder_names("/a/out", "/a/out2") == ("out", "out2")
+    assert folder_names("/a/out", "/b/out") == ("a/out", "b/out")
 
 
 def test_view_of_a_foreign_host_is_3(result: Path, capsys: Captured) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from align3r.io.maps import ArrayMaps
 from align3r.reconstruction import Reconstruction
+from align3r.view.cloud import NOTHING, Cloud, evenly, join, thin
 from align3r.view.palette import depth_picture, depth_range, spread, turbo
 from align3r.view.sampling import (
-    Cloud,
+    StaticBlocks,
     depth_edges,
     frame_cloud,
     moving_cloud,
     static_cloud,
-    thin,
 )
 
 MakeScene = Callable[..., Reconstruction]
@@ -83,17 +83,26 @@ def test_moving_points_are_shown_whatever_their_confidence(make_scene: MakeScene
     assert cloud.moving.all()
 
 
+def cloud_at(points: np.ndarray, confidence: Sequence[float] | None = None) -> Cloud:
+    n = len(points)
+    return Cloud(
+        np.asarray(points, np.float32),
+        np.zeros((n, 3), np.uint8),
+        np.ones(n, np.float32) if confidence is None else np.array(confidence, np.float32),
+        np.zeros(n, bool),
+        np.ones(n, np.float32),
+        np.ones(n, np.uint8),
+    )
+
+
 def test_a_voxel_keeps_its_most_confident_point() -> None:
-    points = np.array([[0.1, 0, 0], [0.2, 0, 0], [5, 5, 5]], np.float32)
-    confidence = np.array([1, 9, 2], np.float32)
-    cloud = Cloud(points, np.zeros((3, 3), np.uint8), confidence, np.zeros(3, bool))
+    cloud = cloud_at(np.array([[0.1, 0, 0], [0.2, 0, 0], [5, 5, 5]]), confidence=[1, 9, 2])
     kept = thin(cloud, voxel=1.0, max_points=10)
     np.testing.assert_array_equal(kept.confidence, [9, 2])
 
 
 def test_points_very_far_away_do_not_disturb_the_voxels() -> None:
-    points = np.array([[0.1, 0, 0], [1.1, 0, 0], [0, 2e7, 0], [0, 0, -3e8]], np.float32)
-    cloud = Cloud(points, np.zeros((4, 3), np.uint8), np.ones(4, np.float32), np.zeros(4, bool))
+    cloud = cloud_at(np.array([[0.1, 0, 0], [1.1, 0, 0], [0, 2e7, 0], [0, 0, -3e8]]))
     assert len(thin(cloud, voxel=1.0, max_points=10)) == 4
 
 
@@ -133,3 +142,49 @@ def test_spread_takes_both_ends() -> None:
     np.testing.assert_array_equal(spread(10, 3), [0, 4, 9])
     np.testing.assert_array_equal(spread(3, 10), [0, 1, 2])
     np.testing.assert_array_equal(spread(1, 5), [0])
+
+
+def test_too_many_points_get_larger_voxels_not_a_lottery() -> None:
+    u, v = np.meshgrid(np.arange(200) / 200, np.arange(200) / 200)
+    plane = np.stack([u.ravel(), v.ravel(), np.zeros(u.size)], -1)
+    kept = thin(cloud_at(plane), voxel=1e-4, max_points=1000)
+    assert 400 < len(kept) <= 1000
+    every_tile = np.unique((kept.points[:, :2] * 10).astype(int) @ [1, 100], return_counts=True)[1]
+    assert len(every_tile) == 100 and every_tile.max() <= 4 * every_tile.min()
+
+
+def test_thinning_to_nothing_and_of_nothing_is_nothing() -> None:
+    assert len(thin(cloud_at(np.ones((5, 3))), voxel=1.0, max_points=0)) == 0
+    assert len(thin(NOTHING, voxel=1.0, max_points=10)) == 0
+    assert len(evenly(NOTHING.points)) == 0
+
+
+def test_every_beginning_is_spread_evenly() -> None:
+    points = np.random.default_rng(0).uniform(size=(5000, 3)).astype(np.float32)
+    order = evenly(points)
+    assert sorted(order) == list(range(5000))
+    tile = (points[order[:320]] * 2).astype(int) @ [1, 2, 4]
+    counts = np.bincount(tile, minlength=8)
+    assert counts.min() >= 0.8 * 40 and counts.max() <= 1.2 * 40
+
+
+def test_blocks_together_show_the_scene_once(make_scene: MakeScene) -> None:
+    scene = with_maps(make_scene(6))
+    # The same camera six times: all that the others see has been seen.
+    scene.world_from_cam[:] = scene.world_from_cam[0]
+    blocks = StaticBlocks(scene, [[2], [0, 5], [1, 3, 4]], max_points=100_000)
+    sizes = [len(blocks.block(k)) for k in range(3)]
+    assert sizes[0] > 1000
+    assert sizes[2] < 0.5 * sizes[0], "what was seen before comes again"
+
+
+def test_the_last_block_has_its_place(make_scene: MakeScene) -> None:
+    scene = with_maps(make_scene(4))
+    scene.world_from_cam[:, 0, 3] = 100.0 * np.arange(4)
+    blocks = StaticBlocks(scene, [[0], [1, 2], [3]], max_points=800)
+    clouds = [blocks.block(k) for k in range(3)]
+    assert sum(map(len, clouds)) <= 800 and min(map(len, clouds)) >= 50
+    again = StaticBlocks(scene, [[0], [1, 2], [3]], max_points=800)
+    np.testing.assert_array_equal(
+        join(clouds).points, join([again.block(k) for k in range(3)]).points
+    )

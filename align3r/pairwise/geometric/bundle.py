@@ -208,11 +208,14 @@ class _Normal:
         if solved is None:
             return None
         poses, focal = solved
-        source, target = poses[self._obs.source], poses[self._obs.target]
-        along = np.einsum("mc,mc->m", self._mixed[:, :_POSE], -source)
-        along -= np.einsum("mc,mc->m", self._mixed[:, _POSE : 2 * _POSE], target)
-        along -= self._mixed[:, -1] * focal
-        moved = np.bincount(self._obs.anchor, along, len(self._a)) - self._gd
+        moved = -self._gd
+        for rows, part in self._obs.parts:
+            mixed, first = self._mixed[rows], int(part.anchor.min())
+            along = (mixed[:, :_POSE] * poses[part.source]).sum(1)
+            along += (mixed[:, _POSE : 2 * _POSE] * poses[part.target]).sum(1)
+            along += mixed[:, -1] * focal
+            told = np.bincount(part.anchor - first, along)
+            moved[first : first + len(told)] -= told
         depth_step = np.divide(
             moved, self._a * (1 + damping), out=np.zeros_like(moved), where=self._a > 0
         )

@@ -26,7 +26,7 @@ _FLOW_BYTES = 2 * 2 + 1
 _DEPTH_BYTES = 3 * 4 + 1 + 2 * 4
 """Of a pixel: fused depth, and dense depth."""
 _LEAST_COVER = 0.1
-_DENSE_FRAMES = 500
+_DENSE_FRAMES = 300
 """Frames from which on the grids grow coarser, so that all samples stay as many."""
 _GRID_ROWS = 42
 """Samples of a flow along the long side of the image."""
