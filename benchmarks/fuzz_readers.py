@@ -86,21 +86,22 @@ def _read_config(folder: Path, name: str) -> None:
 
 def _read_result(folder: Path, name: str) -> None:
     from align3r import load
-    from align3r.io.glb import write_glb
-    from align3r.io.ply import write_ply
-    from align3r.io.tum import write_tum
+    from align3r.io.exports import export
     from align3r.view.sampling import frame_cloud
 
     scene = load(folder / "out")
+    assert len(scene.lenses) in (0, len(scene))
     scene.points(moving=False)
     for i in range(len(scene)):
         frame_cloud(scene, i, stride=1)
-    for i, write in enumerate((write_tum, write_ply, write_glb)):
-        path = folder.parent / f"written{i}.glb"
+    for to in ("tum", "ply", "glb"):
+        path = folder.parent / f"written.{to}"
         try:
-            write(scene, path)
+            export(scene, to, path)
         finally:
             path.unlink(missing_ok=True)
+    if left := list(folder.parent.glob("*written*")):
+        raise AssertionError(f"left behind {left}")
 
 
 def _read_cache(folder: Path, name: str) -> None:

@@ -18,6 +18,7 @@ from align3r.types import Frames
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 N, WIDTH, HEIGHT = 3, 48, 36
+LENS = {"model": "PINHOLE", "width": WIDTH, "height": HEIGHT, "params": [50.0, 50.0, 24.0, 18.0]}
 KEY = "key of the stage cache"
 
 
@@ -53,6 +54,9 @@ def sample_scene() -> Reconstruction:
             "losses": {"total": 0.5},
             "warnings": ["no parallax"],
             "timings": [{"stage": "read", "seconds": 0.5, "peak_mb": 100}],
+            "source": "sample.mp4",
+            "source_path": "/nowhere/sample.mp4",
+            "lenses": {"cameras": [LENS], "of_frame": [0] * N},
         },
     )
 

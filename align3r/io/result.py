@@ -31,6 +31,7 @@ from align3r.io.jsonable import jsonable
 from align3r.io.maps import FolderMaps
 from align3r.io.ply import write_ply
 from align3r.io.png import write_jpg, write_mask_png
+from align3r.io.result_info import wrong_section
 from align3r.io.whole import check_output as check_output
 from align3r.io.whole import whole_or_nothing as whole_or_nothing
 from align3r.reconstruction import Reconstruction
@@ -186,6 +187,8 @@ def _check_scene_json(about: dict[str, Any], *, path: Path) -> None:
     check_pixels(path, (size[0], size[1]))
     if about["scale"] not in ("relative", "prior-metric", "known-camera"):
         raise _damaged(f"{path} has the unknown scale {_short(about['scale'])}")
+    if name := wrong_section(about, n_frames=n, origin=str(path)):
+        raise _damaged(f"{path} has {name} that are not what align3r writes")
 
 
 def _read_cameras(folder: Path, *, n_frames: int) -> dict[str, np.ndarray]:
