@@ -37,6 +37,7 @@ def run(words: Sequence[str]) -> int:
     args = parse(Export, words, command="export", description=about)
     start_log(verbose=args.verbose, quiet=args.quiet)
     from align3r.errors import UsageError
+    from align3r.io.files import check_inside
     from align3r.io.result import load
 
     if not args.to:
@@ -44,6 +45,8 @@ def run(words: Sequence[str]) -> int:
     kinds = {to: find_export(to) for to in args.to}
     scene = load(args.result)
     folder = Path(args.out) if args.out else Path(args.result) / "export"
+    if not args.out:
+        check_inside(folder, Path(args.result))
     for to, kind in kinds.items():
         path = export(scene, to, folder / kind.name, options=args.options)
         print(f"{path}  {kind.what}")

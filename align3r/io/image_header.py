@@ -24,7 +24,7 @@ def declared_size(data: bytes) -> tuple[int, int]:
         if data.startswith(start):
             try:
                 return read(data)
-            except (struct.error, IndexError) as error:
+            except (struct.error, IndexError, OverflowError) as error:
                 raise ValueError("its header is cut short") from error
     raise ValueError("it is none of png, jpg, bmp, tif, webp, ppm and pgm")
 

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _TAKEN = frozenset({errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK})
 _ATTEMPTS = 100
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
@@ -49,9 +50,14 @@ def _acquire(path: Path, out: Path) -> int:
     for _ in range(_ATTEMPTS):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
         except FileNotFoundError:
             continue  # Another run removed the folder it had made.
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            path.unlink(missing_ok=True)  # A link: what it leads to is none of ours.
+            continue
         try:
             _lock(file, out)
             if _is_at(file, path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -14,9 +13,17 @@ from typing import Any
 import torch
 
 from align3r.errors import MissingExtraError, WeightsError
+from align3r.models.checkpoint import read_config
 
 log = logging.getLogger(__name__)
 
+_FOREIGN = (
+    "auto_map",
+    "quantization_config",
+    "use_kernels",
+    "use_pretrained_backbone",
+    "use_timm_backbone",
+)
 _HINT = "a network is a folder with config.json and model.safetensors"
 
 
@@ -91,11 +98,37 @@ def _first_cause(error: BaseException) -> str:
 
 
 def _model_type(folder: Path) -> str:
+    """What kind of network the config says; one that wants more than this folder is refused."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return str(config["model_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        config = read_config(folder / "config.json")
+        kind = str(config["model_type"])[:80]
+    except (OSError, KeyError, WeightsError) as error:
         raise WeightsError(f"{folder} holds no network with a config.json", hint=_HINT) from error
+    if wish := _foreign(config):
+        raise WeightsError(
+            f"config.json in {folder} asks for {wish}, which is not in this folder",
+            hint="nothing else is fetched or run: take weights that need their own files alone",
+        )
+    return kind
+
+
+def _foreign(value: Any) -> str | None:
+    """A wish for code, or for files from elsewhere, anywhere in a config; None if there is none.
+
+    Transformers may fetch and run them: attention kernels by the name of a repository, classes of
+    an `auto_map`, backbones with weights of their own.
+    """
+    if isinstance(value, list):
+        return next((wish for wish in map(_foreign, value) if wish), None)
+    if not isinstance(value, dict):
+        return None
+    for key, inner in value.items():
+        names_repository = "attn_implementation" in key and "/" in str(inner)
+        if names_repository or (key in _FOREIGN and inner):
+            return str(key)[:80]
+        if wish := _foreign(inner):
+            return wish
+    return None
 
 
 @contextmanager

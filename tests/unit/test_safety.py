@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from align3r import load
+from align3r.cli.main import main
 from align3r.config import InputOptions, Options, OutputOptions
 from align3r.errors import Align3rError, InputError, UsageError, WeightsError
 from align3r.io.arrays import read_npy, read_npz
@@ -28,6 +29,7 @@ from align3r.io.png import read_depth_png
 from align3r.io.video import read_frames
 from align3r.io.whole import whole_or_nothing
 from align3r.models.checkpoint import read_checkpoint
+from align3r.models.pretrained import load_pretrained
 from align3r.pipeline import reconstruct
 from align3r.reconstruction import Reconstruction
 
@@ -315,6 +317,27 @@ def test_a_result_is_never_written_through_a_link(
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["out"]
 
 
+def test_an_export_does_not_follow_links_out_of_a_result(
+    make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, precious = tmp_path / "out", tmp_path / "precious"
+    make_scene(2).save(out, options=OutputOptions(html=False, pictures=False))
+    precious.mkdir()
+    (precious / "points.ply").write_text("mine")
+    (out / "export").symlink_to(precious)
+    assert main(["export", str(out), "--to", "ply"]) == 3
+    assert "leads out of the result" in capsys.readouterr().err
+    (out / "export").unlink()
+    (out / "export").mkdir()
+    for name in ("points.ply", ".part.points.ply", ".points.ply.lock"):
+        (out / "export" / name).symlink_to(precious / name)
+    assert main(["export", str(out), "--to", "ply"]) == 0
+    assert [path.name for path in (out / "export").iterdir()] == ["points.ply"]
+    assert not (out / "export" / "points.ply").is_symlink()
+    assert [path.name for path in precious.iterdir()] == ["points.ply"]
+    assert (precious / "points.ply").read_text() == "mine"
+
+
 def test_an_output_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "precious")
@@ -424,6 +447,31 @@ def test_weights_that_grow_when_they_are_read(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(4).expand(10_000_000, 4)}, path)
     with pytest.raises(WeightsError, match=r"a tensor of 4e\+07 numbers in 16 bytes"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"auto_map": {"AutoModel": "code.Evil"}},
+        {"attn_implementation": "someone/kernels"},
+        {"backbone_config": {"_attn_implementation_internal": "someone/kernels@main:evil"}},
+        {"quantization_config": {"quant_method": "other"}},
+        {"backbone": "someone/weights", "use_pretrained_backbone": True},
+    ],
+)
+def test_a_network_that_asks_for_code_or_files_of_others(
+    wish: dict[str, object], tmp_path: Path
+) -> None:
+    config = {"model_type": "depth_anything", **wish}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match="asks for") as caught:
+        load_pretrained(
+            tmp_path,
+            "DepthAnythingForDepthEstimation",
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+        )
+    assert "nothing else is fetched or run" in caught.value.hint
 
 
 # Nothing is left behind
