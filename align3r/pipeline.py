@@ -11,6 +11,7 @@ from align3r import __version__
 from align3r.config import Options
 from align3r.errors import UsageError
 from align3r.given import Given, read_given
+from align3r.io.leftovers import remove_leftovers
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.sources import Source, absolute_source
 from align3r.io.whole import check_output
@@ -73,7 +74,11 @@ def reconstruct(
     if out is None:
         return _reconstruct(source, None, options, report, shared=shared)
     out = Path(out)
-    check_output(out, options.output.overwrite)
+    try:
+        check_output(out, options.output.overwrite)
+    except UsageError:
+        remove_leftovers(out)  # Of a run that was killed when its result was just whole.
+        raise
     with one_run_at_a_time(out):
         return _reconstruct(source, out, options, report, shared=shared)
 

@@ -18,6 +18,7 @@ from align3r.batch.values import Outcome, Task
 from align3r.batch.worker import last_stage
 from align3r.config import Options
 from align3r.errors import Align3rError, UsageError
+from align3r.io.leftovers import remove_leftovers
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.whole import check_free, disk_errors_in_words
 from align3r.progress import Report, as_report
@@ -184,6 +185,8 @@ def _planned(sources: Sequence[Path], out: Path, options: Options, *, dry: bool 
             same = known is not None and known.key == key and known.state != "failed"
             if known is not None and same and is_finished(task.out, known.replaces):
                 found = replace(done(task), skipped=True, attempts=0)
+                if not dry:
+                    remove_leftovers(task.out)
                 book.outcomes[source] = found
                 if known.state != "done":  # Whoever waited for it died before it could say so.
                     fresh[source] = _entry(found, names[source], key, known)

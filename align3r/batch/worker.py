@@ -16,6 +16,7 @@ from align3r import __version__
 from align3r.batch.results import done, is_finished
 from align3r.batch.values import Outcome, Task
 from align3r.errors import UsageError, first_line, in_words
+from align3r.io.leftovers import remove_leftovers
 from align3r.parallel import limit_threads
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,9 @@ def reconstruct_one(task: Task, *, threads: int, share: float) -> Outcome:
                     f"{platform.node()} has align3r {__version__}, not {task.version}",
                     hint="install the same version on all machines of the cluster",
                 )
-            if not is_finished(task.out, task.replaces):
+            if is_finished(task.out, task.replaces):
+                remove_leftovers(task.out)
+            else:
                 _reconstruct(task, threads=threads, share=share)
             log.info("done")
             return done(task)
