@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from batch_without_ray import OneProcess
 from conftest import Calls
 
 import align3r
 from align3r.batch import runner, worker
-from align3r.batch.cluster import Died, Needs
+from align3r.batch.cluster import Died
 from align3r.batch.runner import BatchOptions, plan_many, reconstruct_many
 from align3r.batch.values import Outcome, Task
 from align3r.cli.main import main
@@ -22,50 +21,13 @@ from align3r.config import AlignOptions, Options, OutputOptions
 from align3r.errors import InputError, NoRoomError, SolveError, UsageError
 
 Captured = pytest.CaptureFixture[str]
-Answer = Callable[[Task], "Outcome | Died"]
-
-
-class OneProcess:
-    """A cluster that answers at once; `answer` may be replaced."""
-
-    has_gpu = False
-
-    def __init__(self) -> None:
-        self.sent: list[Task] = []
-        self.asked: list[tuple[int | None, float | None]] = []
-        self.ended = 0
-        self.answer_to: Answer = lambda task: worker.reconstruct_one(task, threads=1, share=1.0)
-
-    def needs(self, n_videos: int, *, cpus: int | None, gpus: float | None) -> Needs:
-        self.asked.append((cpus, gpus))
-        return Needs(cpus or 1, gpus or 0)
-
-    def describe(self, needs: Needs) -> str:
-        return "one process"
-
-    def send(self, task: Task, needs: Needs) -> int:
-        self.sent.append(task)
-        return len(self.sent) - 1
-
-    def wait(self, sent: Sequence[int], *, timeout_s: float) -> list[int]:
-        return [min(sent)]
-
-    def answer(self, sent: int) -> Outcome | Died:
-        return self.answer_to(self.sent[sent])
-
-    def end(self, sent: Sequence[int]) -> None:
-        self.ended += len(sent)
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> OneProcess:
     found = OneProcess()
 
-    @contextmanager
-    def connected(address: str | None) -> Iterator[OneProcess]:
-        yield found
-
-    monkeypatch.setattr(runner, "connected", connected)
+    monkeypatch.setattr(runner, "connected", found.connected)
     monkeypatch.setattr(worker, "limit_threads", lambda count: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # What the worker writes is undone with it.
     return found
