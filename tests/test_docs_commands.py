@@ -112,3 +112,11 @@ def test_what_the_readme_links_to_is_there() -> None:
             heads = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
             assert anchor in slugs, f"{place}#{anchor}"
+
+
+def test_the_tests_have_every_extra() -> None:
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    extras = project.split("[project.optional-dependencies]")[1].split("\n[")[0]
+    names = set(re.findall(r"^(\w+) = \[", extras, re.MULTILINE))
+    tested = re.search(r'^test = \[\s*"align3r\[([\w,]+)\]"', extras, re.MULTILINE)
+    assert tested and set(tested[1].split(",")) == names - {"test"}
