@@ -146,8 +146,12 @@ def _reconstruct_once(
     options = replace(options, output=replace(options.output, overwrite=True))
     key = fingerprint(source, options)
     note = folder.with_name(f"{folder.name}.key")
-    if note.is_file() and note.read_text(encoding="utf-8") == key and folder.is_dir():
-        return load(folder)
+    if folder.is_dir() and note.is_file() and note.read_bytes() == key.encode():
+        try:
+            return load(folder)
+        except InputError as error:
+            log.warning("the finished run %s is damaged (%s): made again", folder.name, error)
+            shutil.rmtree(folder)
     note.unlink(missing_ok=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     pipeline.reconstruct(source, out=folder, options=options, progress=report, shared=shared)

@@ -10,8 +10,8 @@ from typing import Any
 
 from align3r.errors import InputError, UsageError
 
-MOST_TEXT = 256_000_000
-"""Bytes of a text file; a trajectory of an hour at 60 frames a second has 30 million."""
+MOST_TEXT = 100_000_000
+"""Bytes of a text file; a trajectory of an hour at 60 frames a second has 20 million."""
 
 _PIXELS = "ALIGN3R_MAX_MEGAPIXELS"
 _BYTES = "ALIGN3R_MAX_ARRAY_GB"

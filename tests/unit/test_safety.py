@@ -20,6 +20,7 @@ from align3r import load
 from align3r.cli.main import main
 from align3r.config import InputOptions, Options, OutputOptions
 from align3r.errors import Align3rError, InputError, UsageError, WeightsError
+from align3r.evaluate import comparing
 from align3r.io.arrays import read_npy, read_npz
 from align3r.io.cache import StageCache
 from align3r.io.exr import read_channels, read_exr
@@ -32,6 +33,7 @@ from align3r.models.checkpoint import read_checkpoint
 from align3r.models.pretrained import load_pretrained
 from align3r.pipeline import reconstruct
 from align3r.reconstruction import Reconstruction
+from align3r.shared_stages import SharedStages
 
 MakeScene = Callable[..., Reconstruction]
 SMALL = InputOptions(size=48)
@@ -500,3 +502,37 @@ def test_scene_json_of_nonsense(make_scene: MakeScene, tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             load(out)
         assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["scene.json", "cameras.npz", "depth/000001.exr"])
+def test_a_finished_run_of_a_comparison_that_is_damaged_is_made_again(
+    name: str,
+    tmp_path: Path,
+    make_clip: Callable[..., Path],
+    make_scene: MakeScene,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, clip = tmp_path / "work" / "depth", make_clip()
+    options = Options(model="geometric", output=OutputOptions(html=False, pictures=False))
+    made = []
+
+    def quick(source: Path, *, out: Path, options: Options, **_: object) -> None:
+        made.append(make_scene(2).save(out, options=options.output))
+
+    monkeypatch.setattr(comparing.pipeline, "reconstruct", quick)
+    shared = SharedStages(tmp_path / "shared")
+
+    def run() -> Reconstruction:
+        return comparing._reconstruct_once(
+            clip, options, folder, shared=shared, report=lambda stage, done, total: None
+        )
+
+    run()
+    run()
+    assert len(made) == 1
+    (folder / name).unlink()
+    assert len(run()) == 2
+    assert len(made) == 2
+    (folder.parent / "depth.key").write_bytes(b"\xff\xfe")
+    run()
+    assert len(made) == 3
