@@ -1,4 +1,4 @@
-"""Numbers in the explanations are those of the code: who changes one is told of the other."""
+"""Numbers and floors in the explanations are those of the code: who changes one hears of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import test_layers
 
 from align3r.config import AlignOptions, InputOptions, MotionOptions, PairOptions
 from align3r.optim import constraints, depth_prior, gauss_newton, stages
@@ -56,3 +57,11 @@ def test_a_number_is_that_of_the_code(page: str, said: str, fact: float) -> None
     for number in found:
         value = WORDS[number] if number in WORDS else float(number)
         assert value == pytest.approx(fact)
+
+
+def test_the_floors_of_the_design_are_those_that_imports_obey() -> None:
+    text = (DOCS / "design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", text, re.MULTILINE)
+    told = {int(floor): set(re.findall(r"`(\w+)(?:/|\.py)`", rooms)) for floor, rooms in rows}
+    floors = dict(enumerate(set(rooms) - {"__main__"} for rooms in test_layers.FLOORS))
+    assert told == {floor: rooms for floor, rooms in floors.items() if rooms}
