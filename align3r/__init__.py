@@ -15,6 +15,7 @@ __all__ = [
     "load",
     "reconstruct",
     "reconstruct_many",
+    "reconstruct_shots",
 ]
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from align3r.io.result import load as load
     from align3r.pipeline import reconstruct as reconstruct
     from align3r.reconstruction import Reconstruction as Reconstruction
+    from align3r.splitting import reconstruct_shots as reconstruct_shots
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
@@ -35,6 +37,7 @@ _HOMES = {
     "load": "align3r.io.result",
     "reconstruct": "align3r.pipeline",
     "reconstruct_many": "align3r.batch.runner",
+    "reconstruct_shots": "align3r.splitting",
 }
 
 

@@ -22,7 +22,20 @@ def health_lines(info: Mapping[str, Any]) -> list[str]:
         agree.append(
             f"flow to {whole['flow_px']:.2f} px ({_percent(whole['flow_inliers'], 0)} within 1 px)"
         )
-    return [f"alignment: {', '.join(agree)}", "  " + "; ".join(_more(residuals, info))]
+    lines = [f"alignment: {', '.join(agree)}", "  " + "; ".join(_more(residuals, info))]
+    return lines + _poses(residuals.get("poses"))
+
+
+def _poses(poses: Mapping[str, Any] | None) -> list[str]:
+    """How far the cameras are from poses that were given."""
+    if not poses or not poses["given"]:
+        return []
+    degrees, position = (_number(poses["median"][name]) for name in ("degrees", "position"))
+    how = "kept" if poses["exact"] else "rough"
+    return [
+        f"  {poses['given']} given poses, {how}: {degrees:.2f} degrees and {position:.3g} of their "
+        "unit away (median)"
+    ]
 
 
 def _more(residuals: Mapping[str, Any], info: Mapping[str, Any]) -> list[str]:

@@ -38,8 +38,8 @@ def match_to_frames(paths: list[Path], frames: Frames, *, folder: Path, what: st
         return paths
     raise InputError(
         f"{folder} holds {len(paths)} {what} for {len(frames)} frames",
-        hint=f"give one file a frame, or name the {what} after the frames: 000012.png is for frame "
-        "12 of a video, counted from 0; for images, use the names of the images",
+        hint=f"give one file a frame, or name the {what} after the frame numbers of the source, "
+        "counted from 0, or after its images",
     )
 
 

@@ -151,6 +151,10 @@ def _write_maps(scene: Reconstruction, folder: Path) -> None:
 def _read_scene_json(folder: Path) -> dict[str, Any]:
     path = folder / "scene.json"
     check_inside(path, folder)
+    if not path.is_file() and (folder / "shots.json").is_file():
+        raise InputError(
+            f"{folder} holds the results of several shots", hint=f"give one: {folder / 'shot_000'}"
+        )
     if not path.is_file():
         raise InputError(
             f"{folder} is no result of align3r: scene.json is missing",

@@ -16,19 +16,19 @@ import numpy as np
 
 _LONG_SIDE = 128
 _TINY = 24
-_BLANK = 4.0
+_BLANK = 2.5
 """Grey levels (standard deviation) below which a frame shows nothing."""
-_JUMP = 0.03
+_JUMP = 0.15
 _STANDS_OUT = 1.6
-"""A candidate jumps by _JUMP of the range or more, and so many times as far as the frames before it
+"""A candidate jumps by _JUMP contrasts or more, and so many times as far as the frames before it
 do, and as those after it."""
 _NEIGHBOURS = 3
 _LOOK = 4
 """Frames on either side of a candidate that are compared: a flash or an obstacle is shorter."""
-_AGREES = 0.30
+_AGREES = 0.22
 """Share of the image whose flow leads back and whose colours fit, from which it is one shot."""
-_OVERLAP = 0.25
-_CORRELATED = 0.55
+_OVERLAP = 0.4
+_CORRELATED = 0.7
 """Two frames that only a shift brings together share this much of their area, this correlated."""
 
 
@@ -38,7 +38,7 @@ class _Seen:
 
     number: int
     tiny: np.ndarray
-    """(t, t, 3) float32 in [0, 1]."""
+    """(t, t, 3) float32 of mean 0 and spread 1: brightness and contrast make no jump."""
     grey: np.ndarray
     """(h, w) uint8, contrast normalised."""
 
@@ -127,11 +127,12 @@ def _seen(image: np.ndarray, number: int) -> _Seen | None:
         return None
     normal = np.clip(128 + (grey - grey.mean()) * (48 / spread), 0, 255).astype(np.uint8)
     tiny = cv2.resize(small, (_TINY, _TINY), interpolation=cv2.INTER_AREA)
-    return _Seen(number, tiny.astype(np.float32) / 255, normal)
+    contrast = tiny.astype(np.float32) - tiny.mean(axis=(0, 1))
+    return _Seen(number, contrast / max(float(contrast.std()), 1.0), normal)
 
 
 def _jump(a: _Seen, b: _Seen) -> float:
-    """Mean difference of the colours, in [0, 1]."""
+    """Mean difference of the colours; about 1 between two scenes."""
     return float(np.abs(a.tiny - b.tiny).mean())
 
 

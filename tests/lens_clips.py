@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pycolmap
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CLIP = EXAMPLES / "clip.mp4"
 TRUTH = dict(np.load(EXAMPLES / "clip_truth.npz"))
 SIZE = (int(TRUTH["size"][0]), int(TRUTH["size"][1]))
