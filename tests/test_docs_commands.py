@@ -41,7 +41,8 @@ def commands(page: Path) -> list[list[str]]:
     prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     told = re.findall(r"`(align3r \w+ [^-`][^`]*)`", prose)  # that say what to work on
     told = [span for span in told if not re.search(r"[…|[]", span)]
-    words = [shlex.split(line, comments=True) for line in [*shell.splitlines(), *told]]
+    lines = [re.sub(r"^(\w+=\S+ )+", "", line) for line in shell.splitlines()]
+    words = [shlex.split(line, comments=True) for line in [*lines, *told]]
     return [one[1:] for one in words if one[:1] == ["align3r"] and one[1] in COMMANDS]
 
 
