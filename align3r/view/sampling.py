@@ -88,12 +88,21 @@ class StaticBlocks:
         left = sum(len(group) for group in self._groups[number + 1 :])
         most = max(self._room - self._most * left // (2 * self._total), 0)
         cloud = _static_of(self._scene, self._groups[number], stride=self._stride)
-        cloud = cloud.pick(~np.isin(self._cells(cloud), self._seen))
+        cloud = cloud.pick(~self._was_seen(cloud))
         voxel = _voxels(self._scene, cloud, stride=self._stride)
         cloud = thin(cloud, voxel=voxel, max_points=most)
-        self._seen = np.union1d(self._seen, self._cells(cloud))
+        self._seen = np.sort(np.concatenate([self._seen, self._cells(cloud)]))
         self._room -= len(cloud)
         return cloud
+
+    def _was_seen(self, cloud: Cloud) -> np.ndarray:
+        """(P,) bool: the voxel of the point holds one of an earlier block."""
+        if not len(self._seen):
+            return np.zeros(len(cloud), bool)
+        wanted = self._cells(cloud)
+        # numpy's own test of membership hashes, and takes a second for keys like these.
+        where = np.searchsorted(self._seen, wanted).clip(max=len(self._seen) - 1)
+        return np.asarray(self._seen[where] == wanted)
 
     def _cells(self, cloud: Cloud) -> np.ndarray:
         return cells(cloud.points, _voxels(self._scene, cloud, stride=self._stride))

@@ -56,6 +56,8 @@ class _Small:
 
     grey: np.ndarray
     moving: np.ndarray
+    inner: np.ndarray
+    """`moving` without its rim, which is as often background as thing: trails begin here."""
     depth: np.ndarray
 
 
@@ -102,18 +104,18 @@ def follow(scene: Reconstruction, *, spacing: int = 10) -> Iterator[Segments]:
 
 
 def _read(scene: Reconstruction, i: int) -> _Small:
-    """Grey image, eroded mask and depth of frame i; no depth is read where nothing moves."""
+    """Frame i; no depth is read where nothing moves."""
     width, height = scene.size
     scale = LONG_SIDE / max(width, height)
     size = max(16, round(width * scale)), max(16, round(height * scale))
     grey = cv2.cvtColor(scene.image(i), cv2.COLOR_RGB2GRAY)
     mask = cv2.resize(scene.moving(i).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    # The rim of a mask is as often background as thing.
-    mask = cv2.erode(mask, np.ones((5, 5), np.uint8))
+    inner = cv2.erode(mask, np.ones((7, 7), np.uint8))
     depth = np.full(size[::-1], np.nan, np.float32)
     if mask.any():
         depth = cv2.resize(scene.depth(i), size, interpolation=cv2.INTER_NEAREST)
-    return _Small(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), mask > 0, depth)
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return _Small(small, mask > 0, inner > 0, depth)
 
 
 def _seed(
@@ -132,7 +134,7 @@ def _seed(
     across = -(-width // spacing)
     taken = set((tracks.pixels // spacing).astype(int) @ [1, across])
     cell = (u // spacing) + across * (v // spacing)
-    free = here.moving[v, u] & np.isfinite(here.depth[v, u]) & ~np.isin(cell, list(taken))
+    free = here.inner[v, u] & np.isfinite(here.depth[v, u]) & ~np.isin(cell, list(taken))
     pixels = np.stack([u, v], -1)[free].astype(float)
     depth = here.depth[v, u][free].astype(float)
     shape = here.moving.shape

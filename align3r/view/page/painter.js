@@ -30,8 +30,8 @@ void main() {
 const LINE_VERTEX = `#version 300 es
 layout(location = 0) in vec3 start; layout(location = 1) in vec3 end;
 layout(location = 2) in vec3 colour; layout(location = 3) in float moment;
-uniform mat4 camera; uniform vec2 window; uniform float width, folded, now, span;
-out vec4 shade;
+uniform mat4 camera; uniform vec2 window; uniform mediump float width; uniform float folded, now, span;
+out vec4 shade; out float across;
 ${UNFOLD}
 void main() {
   vec4 a = camera * vec4(folded > 0.0 ? unfold(start) : start, 1.0);
@@ -45,7 +45,8 @@ void main() {
   along = length(along) > 1e-6 ? normalize(along) : vec2(1.0, 0.0);
   vec4 here = gl_VertexID < 2 ? a : b;
   float side = gl_VertexID % 2 == 0 ? 1.0 : -1.0;
-  here.xy += side * width * vec2(-along.y, along.x) / window * here.w;
+  across = side * (width + 1.0);
+  here.xy += across * vec2(-along.y, along.x) / window * here.w;
   // Trails lie on the points that they follow, and points have a size: a little nearer to the eye.
   if (span > 0.0) here.z -= 0.03 * here.w * (1.0 - here.z / here.w);
   gl_Position = here;
@@ -53,8 +54,9 @@ void main() {
 }`;
 
 const LINE_FRAGMENT = `#version 300 es
-precision mediump float; in vec4 shade; out vec4 pixelColour;
-void main() { pixelColour = shade; }`;
+precision mediump float; in vec4 shade; in float across; uniform float width;
+out vec4 pixelColour;
+void main() { pixelColour = vec4(shade.rgb, shade.a * clamp(width + 1.0 - abs(across), 0.0, 1.0)); }`;
 
 const PICTURE_VERTEX = `#version 300 es
 uniform mat4 camera; uniform vec3 corners[4]; out vec2 where;
@@ -70,7 +72,8 @@ void main() { pixelColour = vec4(texture(image, where).rgb, opacity); }`;
 
 class Painter {
   constructor(canvas) {
-    const gl = canvas.getContext("webgl2", { antialias: true, alpha: false });
+    // Round points gain nothing from it and lines have soft edges of their own.
+    const gl = canvas.getContext("webgl2", { antialias: false, alpha: false });
     if (!gl) throw new Error("this browser has no WebGL 2");
     this.gl = gl;
     this.points = this.program(POINT_VERTEX, POINT_FRAGMENT);

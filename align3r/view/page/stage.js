@@ -33,7 +33,8 @@ function draw(share) {
   state.movingPoints = numbers.moving;
   showTexts(numbers);
   showPictures();
-  for (const r of results) r.prefetch(momentOf(r), kinds());
+  // Not before there is something to see: what is asked for meanwhile would delay it.
+  for (const r of results) if (r.static.length || !r.loading) r.prefetch(momentOf(r), kinds());
 }
 
 function drawResult(r, part, share, numbers, ratio) {
