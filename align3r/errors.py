@@ -25,6 +25,10 @@ class InputError(Align3rError):
     exit_code = 3
 
 
+class TooLargeError(InputError):
+    """A file promises more than fits a limit, which can be raised."""
+
+
 class NoRoomError(Align3rError):
     """No plan fits the memory or the disk."""
 

@@ -26,7 +26,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 FINE = ("read", "exit code")
 """Outcomes that begin so are fine, and so is every error of the family."""
-FAMILY = ("InputError", "UsageError", "NoRoomError", "SolveError", "WeightsError")
+FAMILY = ("InputError", "TooLargeError", "UsageError", "NoRoomError", "SolveError", "WeightsError")
 
 
 @dataclass

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from align3r.errors import InputError
+from align3r.errors import InputError, TooLargeError
 from align3r.io.arrays import read_npz
-from align3r.io.files import TooLargeError, check_pixels, read_json, read_text
+from align3r.io.files import check_pixels, read_json, read_text
 from align3r.io.png import read_depth_png, read_mask_png
 
 NEAREST_S = 0.02

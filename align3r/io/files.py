@@ -8,17 +8,13 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from align3r.errors import InputError, UsageError
+from align3r.errors import InputError, TooLargeError, UsageError
 
 MOST_TEXT = 100_000_000
 """Bytes of a text file; a trajectory of an hour at 60 frames a second has 20 million."""
 
 _PIXELS = "ALIGN3R_MAX_MEGAPIXELS"
 _BYTES = "ALIGN3R_MAX_ARRAY_GB"
-
-
-class TooLargeError(InputError):
-    """A file promises more than fits a limit."""
 
 
 def most_pixels() -> int:

@@ -11,10 +11,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from align3r.errors import InputError, UsageError
+from align3r.errors import InputError, TooLargeError, UsageError
 from align3r.io.arrays import read_npy, read_npz
 from align3r.io.exr import read_channels
-from align3r.io.files import TooLargeError
 from align3r.io.images import cannot_read, natural_key
 from align3r.io.lenses import Undistorter, zoom
 from align3r.io.per_frame import check_aspect, match_to_frames

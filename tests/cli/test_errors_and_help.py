@@ -63,7 +63,7 @@ def test_version(capsys: Captured) -> None:
         (["reconstruct", "a.mp4", "--input.stride", "two"], "stride"),
         (["export", "x"], "--to"),
         (["export", "x", "--to", "fbx"], "fbx"),
-        (["export", "x", "--to"], "--to tum ply glb"),
+        (["export", "x", "--to"], "--to colmap nerfstudio ply"),
     ],
 )
 def test_wrong_use_is_2(words: list[str], says: str, capsys: Captured) -> None:

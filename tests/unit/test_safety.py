@@ -19,12 +19,12 @@ import torch
 from align3r import load
 from align3r.cli.main import main
 from align3r.config import InputOptions, Options, OutputOptions
-from align3r.errors import Align3rError, InputError, UsageError, WeightsError
+from align3r.errors import Align3rError, InputError, TooLargeError, UsageError, WeightsError
 from align3r.evaluate import comparing
 from align3r.io.arrays import read_npy, read_npz
 from align3r.io.cache import StageCache
 from align3r.io.exr import read_channels, read_exr
-from align3r.io.files import TooLargeError, most_pixels, read_json
+from align3r.io.files import most_pixels, read_json
 from align3r.io.images import read_rgb
 from align3r.io.png import read_depth_png
 from align3r.io.video import read_frames
