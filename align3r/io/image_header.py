@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Callable
 
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _MOST_SCANS = 100
 """Of a JPEG; ten are usual. Each of them makes a decoder go over the whole image."""
 
@@ -29,24 +30,41 @@ def declared_size(data: bytes) -> tuple[int, int]:
     raise ValueError("it is none of png, jpg, bmp, tif, webp, ppm and pgm")
 
 
-def _png(data: bytes) -> tuple[int, int]:
+def check_content(data: bytes) -> None:
+    """Refuse a PNG or a JPEG that keeps a decoder busy with what it does not have.
+
+    Raises:
+        ValueError: It has less than its header or one of its chunks promises, or too many scans.
+    """
+    if data.startswith(_PNG):
+        try:
+            _check_png(data)
+        except struct.error as error:
+            raise ValueError("its end is missing") from error
+    elif data.startswith(_JPEG) and data.count(b"\xff\xda") > _MOST_SCANS:
+        raise ValueError(f"a JPEG of more than {_MOST_SCANS} scans")
+
+
+def _check_png(data: bytes) -> None:
     width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
     raw = height * (1 + (width * bits * _PNG_CHANNELS.get(colours, 1) + 7) // 8)
     if raw > _MOST_DEFLATED * len(data):
         raise ValueError(f"{len(data)} bytes cannot hold {width}x{height} pixels")
-    position, kind = 8, b""
+    position, kind = len(_PNG), b""
     while kind != b"IEND":
         # OpenCV takes memory for as much as a chunk says that it holds.
         length, kind = struct.unpack_from(">I4s", data, position)
         position += 12 + length
     if position > len(data):
         raise ValueError("a chunk is cut short")
+
+
+def _png(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from(">II", data, 16)
     return width, height
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    if data.count(b"\xff\xda") > _MOST_SCANS:
-        raise ValueError(f"a JPEG of more than {_MOST_SCANS} scans")
     position = 2
     while True:
         while data[position] != 0xFF:  # what decoders skip, too
@@ -116,8 +134,8 @@ def _pnm(data: bytes) -> tuple[int, int]:
 
 
 _FORMATS: dict[bytes, Callable[[bytes], tuple[int, int]]] = {
-    b"\x89PNG\r\n\x1a\n": _png,
-    b"\xff\xd8": _jpeg,
+    _PNG: _png,
+    _JPEG: _jpeg,
     b"BM": _bmp,
     b"II*\x00": _tiff,
     b"MM\x00*": _tiff,

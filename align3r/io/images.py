@@ -13,7 +13,7 @@ import numpy as np
 from align3r.errors import InputError
 from align3r.io.files import cannot_read as cannot_read
 from align3r.io.files import check_pixels, read_bytes
-from align3r.io.image_header import declared_size
+from align3r.io.image_header import check_content, declared_size
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -98,16 +98,19 @@ def decode(path: Path, mode: int) -> np.ndarray:
         raise InputError(f"{path} is empty (0 bytes)", hint="write or copy the file again")
     if not _is_whole(data):
         raise InputError(f"image {path} is cut short", hint="copy the file again, or remove it")
-    image = None
+    image, reason = None, "it is damaged"
     try:
         check_pixels(path, declared_size(data))
+        check_content(data)
         with quiet_opencv():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
-    except (ValueError, cv2.error):
+    except ValueError as error:
+        reason = str(error)
+    except cv2.error:
         pass
     if image is None:
         raise InputError(
-            f"{path} is not an image that can be decoded", hint="convert it to png or jpg"
+            f"{path} is not an image that can be decoded: {reason}", hint="convert it to png or jpg"
         )
     return image
 

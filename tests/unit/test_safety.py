@@ -78,8 +78,20 @@ def test_an_image_of_a_hundred_thousand_pixels_a_side_is_not_decoded(tmp_path: P
     # Ten million zeros are ten kilobytes, and as much as a decoder needs to start.
     path.write_bytes(png(100_000, 100_000, bytes(10_000_000)))
     for read in (read_rgb, read_depth_png, lambda path: read_frames(path, SMALL)):
-        with pytest.raises(InputError, match=r"bomb\.png"):
+        with pytest.raises(TooLargeError, match=r"bomb\.png says that it is 100000x100000 pixels"):
             read(path)
+
+
+def test_an_image_of_less_than_it_promises_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "empty.png"
+    path.write_bytes(png(11_000, 11_000, b""))
+    with pytest.raises(InputError, match="bytes cannot hold 11000x11000 pixels"):
+        read_rgb(path)
+    whole = png(40, 30, bytes(41 * 30))
+    place = whole.index(b"IDAT") - 4
+    path.write_bytes(whole[:place] + struct.pack(">I", 2**31 + 5) + whole[place + 4 :])
+    with pytest.raises(InputError, match="end is missing"):
+        read_rgb(path)
 
 
 def test_an_image_that_is_true_to_its_size_is_refused_by_the_limit(
