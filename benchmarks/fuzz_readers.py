@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,28 @@ def _read_result(folder: Path, name: str) -> None:
         raise AssertionError(f"left behind {left}")
 
 
+def _export_result(folder: Path, name: str) -> None:
+    """Every format, to a place of its own; what fails may leave nothing there."""
+    from align3r import load
+    from align3r.errors import Align3rError
+    from align3r.io.exports import EXPORTS, export
+
+    place = folder.parent / "exports"
+    shutil.rmtree(place, ignore_errors=True)
+    scene = load(folder / "out")
+    failed = None
+    for to, kind in EXPORTS.items():
+        try:
+            export(scene, to, place / to / kind.name)
+        except Align3rError as error:
+            failed = error
+            if (place / to).exists():
+                raise AssertionError(f"{to} left {list((place / to).rglob('*'))}") from error
+    shutil.rmtree(place, ignore_errors=True)
+    if failed:
+        raise failed
+
+
 def _read_cache(folder: Path, name: str) -> None:
     from align3r.io.cache import StageCache
     from align3r.optim.journal import Journal
@@ -198,6 +221,7 @@ READERS = {
         Reader("result: scene.json", samples.write_result, _read_result, only="out/scene.json"),
         Reader("result: cameras.npz", samples.write_result, _read_result, only="out/cameras.npz"),
         Reader("result: EXR, PNG, JPEG", samples.write_result, _read_result, only="out/*/*"),
+        Reader("result: all exports", samples.write_result, _export_result, only="out/*/000001.*"),
         Reader("stage cache", samples.write_cache, _read_cache, repairs=True),
         Reader("batch manifest", samples.write_manifest, _read_manifest),
         Reader("weights", samples.write_weights, _read_weights),

@@ -14,7 +14,13 @@ import fuzz
 from fuzz_mutations import mutate
 from fuzz_readers import READERS
 
-SLOW = {"weights": 25, "whole command": 20, "COLMAP: binary": 60, "video": 60}
+SLOW = {
+    "weights": 25,
+    "whole command": 15,
+    "result: all exports": 6,
+    "COLMAP: binary": 60,
+    "video": 60,
+}
 """How many files of readers that take their time; 120 of the others."""
 
 
