@@ -103,7 +103,9 @@ class Models(SphinxDirective):
             for name, one in CATALOGUE.items()
         ]
         head = ("name", "for", "parameters", "download", "licence of the weights", "on the hub")
-        return [_table(head, rows)]
+        table = _table(head, rows)
+        table["classes"].append("models")
+        return [table]
 
 
 class Messages(SphinxDirective):
@@ -133,15 +135,11 @@ class Versions(SphinxDirective):
         path = REPOSITORY / "pyproject.toml"
         self.env.note_dependency(str(path))
         project = _read_toml(path)["project"]
-        every = {"": project["dependencies"], **project["optional-dependencies"]}
+        extras = project["optional-dependencies"]
+        every = {".": project["dependencies"]} | {f"'.[{k}]'": v for k, v in extras.items()}
         rows = [
-            (
-                nodes.literal(
-                    "", f"pip install 'align3r[{name}]'" if name else "pip install align3r"
-                ),
-                ", ".join(needed),
-            )
-            for name, needed in every.items()
+            (nodes.literal("", f"pip install -e {place}"), ", ".join(needed))
+            for place, needed in every.items()
         ]
         return [_table(("command", "installs"), rows)]
 
