@@ -66,6 +66,15 @@ def _read_manifest(folder: Path, name: str) -> None:
     Manifest.read(folder)
 
 
+def _read_finished(folder: Path, name: str) -> None:
+    from align3r.batch.results import done
+    from align3r.batch.values import Task
+    from align3r.config import Options
+
+    source = folder / "a.mp4"
+    done(Task(source, folder / "out", folder / "log", Options(), replaces=None, version="1"))
+
+
 def _read_masks(folder: Path, name: str) -> None:
     from align3r.io.masks import read_masks
 
@@ -224,6 +233,7 @@ READERS = {
         Reader("result: all exports", samples.write_result, _export_result, only="out/*/000001.*"),
         Reader("stage cache", samples.write_cache, _read_cache, repairs=True),
         Reader("batch manifest", samples.write_manifest, _read_manifest),
+        Reader("batch: finished", samples.write_result, _read_finished, only="out/scene.json"),
         Reader("weights", samples.write_weights, _read_weights),
         Reader("truth: npz, TUM folder", samples.write_truth, _read_truth),
         Reader("whole command", samples.write_inputs, _command),

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from align3r.batch.values import Outcome, Task
 from align3r.config import Options
+from align3r.errors import InputError
 from align3r.io.cache import fingerprint
+from align3r.io.files import read_json
 from align3r.io.jsonable import jsonable
 
 _SCENE = "scene.json"
@@ -48,16 +50,22 @@ def done(task: Task) -> Outcome:
     """The outcome of a video whose result is there.
 
     Raises:
-        OSError: scene.json cannot be read.
-        ValueError: It is no JSON.
+        InputError: scene.json cannot be read, or is damaged.
     """
-    about = json.loads((task.out / _SCENE).read_text(encoding="utf-8"))
-    return Outcome(
-        task.source,
-        task.out,
-        "done",
-        frames=about["n_frames"],
-        seconds=sum(row["seconds"] for row in about["timings"]),
-        warnings=len(about["warnings"]),
-        attempts=task.attempt,
-    )
+    path = task.out / _SCENE
+    try:
+        about = read_json(path)
+        return Outcome(
+            task.source,
+            task.out,
+            "done",
+            frames=int(about["n_frames"]),
+            seconds=float(sum(row["seconds"] for row in about["timings"])),
+            warnings=len(about["warnings"]),
+            attempts=task.attempt,
+        )
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise InputError(
+            f"{path} of a finished video is damaged: {error}",
+            hint="remove its folder, and the video is done again",
+        ) from error
