@@ -99,6 +99,17 @@ def frame_stride(scene: Reconstruction, *, max_points: int) -> int:
     return stride
 
 
+def typical_distance(scene: Reconstruction, points: np.ndarray) -> float:
+    """Median distance of points (P, 3) from the middle of the cameras, for sizes of what is drawn.
+
+    Without a point it is the extent of the camera path, and 1 where that is nothing.
+    """
+    centres = scene.world_from_cam[:, :3, 3]
+    if not len(points):
+        return float(np.ptp(centres, axis=0).max()) or 1.0
+    return float(np.median(np.linalg.norm(points - centres.mean(axis=0), axis=1))) or 1.0
+
+
 def _static_stride(scene: Reconstruction, *, max_points: int) -> int:
     width, height = scene.size
     all_frames = len(scene) * width * height / (_SAMPLES_PER_POINT * max(max_points, 1))

@@ -100,6 +100,11 @@ EXPORTS: dict[str, Export] = {
         "images, depth, masks, points and cameras over time, rerun's RDF axes (y down)",
         "rerun:export_rerun",
     ),
+    "blender": Export(
+        "blender",
+        "build_scene.py for `blender --python`, clouds and frames; z up in Blender",
+        "blender:write_blender",
+    ),
 }
 """Every format by the name a person types."""
 

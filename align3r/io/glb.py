@@ -19,14 +19,14 @@ from scipy.spatial.transform import Rotation
 
 from align3r import __version__
 from align3r.config import ExportOptions
-from align3r.io.clouds import moving_cloud_of, static_cloud
+from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
 from align3r.io.gltf import LINES, POINTS, Gltf, glb_file
 from align3r.reconstruction import Reconstruction
 
 YUP_FROM_WORLD = np.diag([1.0, -1.0, -1.0, 1.0])
 """glTF (x right, y up, z backward) from our world (x right, y down, z forward)."""
 CV_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
-"""Our camera axes from glTF's: a glTF camera looks along -z with y up."""
+"""Our camera axes from those of glTF and Blender, whose cameras look along -z with y up."""
 
 _FRUSTUM_EDGES = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1]])
 _FIRST_RGB, _LAST_RGB, _NOW_RGB = (255, 64, 0), (0, 64, 255), (255, 220, 40)
@@ -68,7 +68,7 @@ def write_glb(
             extensions={"KHR_materials_unlit": {}},
         )
         cloud = static_cloud(scene, max_points=max_points, min_confidence=min_confidence)
-        size = _frustum_depth(scene, cloud.points)
+        size = _FRUSTUM_SHARE * typical_distance(scene, cloud.points)
         roots = list(_static_node(gltf, cloud.points, cloud.colours, material))
         del cloud
         moving = _moving_nodes(gltf, scene, material, max_points=per_frame)
@@ -259,12 +259,3 @@ def _frustum(scene: Reconstruction, i: int, *, depth: float) -> np.ndarray:
     u, v = np.array([0, width, width, 0]) - 0.5, np.array([0, 0, height, height]) - 0.5
     rays = np.stack([u, v, np.ones(4)], axis=1) @ np.linalg.inv(scene.intrinsics[i]).T
     return np.vstack([np.zeros(3), rays * depth]) * [1, -1, -1]
-
-
-def _frustum_depth(scene: Reconstruction, points: np.ndarray) -> float:
-    """A size of frusta that can be seen and does not hide the scene."""
-    centres = scene.world_from_cam[:, :3, 3]
-    if not len(points):
-        return float(np.ptp(centres, axis=0).max()) * 0.1 or 0.1
-    distance = np.median(np.linalg.norm(points - centres.mean(axis=0), axis=1))
-    return float(distance) * _FRUSTUM_SHARE or 0.1

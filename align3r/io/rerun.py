@@ -25,7 +25,7 @@ import numpy as np
 from align3r.config import ExportOptions
 from align3r.errors import MissingExtraError
 from align3r.geometry.cameras import resize_intrinsics
-from align3r.io.clouds import moving_cloud_of, static_cloud
+from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
 from align3r.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _FIRST_RGB, _LAST_RGB = np.array([38, 110, 235]), np.array([250, 130, 20])
 _MOVING_RGBA = (255, 60, 150, 110)
 _POINT_SIZE = -1.5
 """Negative radii are in pixels of the screen."""
+_PLANE_SHARE = 0.1
+"""How far before its camera a picture stands, in typical distances."""
 _HALF_RANGE = (1e-3, 6e4)
 """Depths that float16 holds to a part in a thousand."""
 
@@ -71,10 +73,10 @@ def write_rerun(
         recording.save(path, default_blueprint=_layout())
         cloud = static_cloud(scene, max_points=max_points, min_confidence=min_confidence)
         _log_static(rr, recording, scene, cloud.points, cloud.colours)
-        size = _image_plane(scene, cloud.points)
+        plane = _PLANE_SHARE * typical_distance(scene, cloud.points)
         del cloud
         for i in range(len(scene)):
-            _log_frame(rr, recording, scene, i, max_points=max_frame_points, plane=size)
+            _log_frame(rr, recording, scene, i, max_points=max_frame_points, plane=plane)
             _check_room(path, scene)
         recording.flush()
     finally:
@@ -197,14 +199,6 @@ def _compact(depth: np.ndarray) -> np.ndarray:
     low, high = (float(f(depth[known])) if known.any() else 1.0 for f in (np.min, np.max))
     half = low >= _HALF_RANGE[0] and high <= _HALF_RANGE[1]
     return np.where(known, depth, 0).astype(np.float16 if half else np.float32)
-
-
-def _image_plane(scene: Reconstruction, points: np.ndarray) -> float:
-    """How far before its camera a picture stands: a small part of the typical distance."""
-    if not len(points):
-        return 0.1
-    middle = scene.world_from_cam[:, :3, 3].mean(axis=0)
-    return 0.1 * float(np.median(np.linalg.norm(points - middle, axis=1))) or 0.1
 
 
 def _check_room(path: Path, scene: Reconstruction) -> None:
