@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 80_000_000
 """Tasks and outcomes are small; Ray would take a third of the memory."""
+_PATIENCE_S = 10.0
 _MEMORY_A_VIDEO = 4e9
 """Bytes; not more videos at a time than the memory of a machine holds of these."""
 _ENVIRONMENT = {
@@ -230,9 +232,13 @@ def connected(address: str | None) -> Iterator[Cluster]:
 
 
 def _join(ray: Any, address: str, quiet: dict[str, Any]) -> None:
+    host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
+        # Ray itself asks for minutes, and fills the screen.
+        if host and port.isdecimal():
+            socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
         ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, ImportError, OSError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError, ImportError) as error:
         raise UsageError(
             f"no Ray cluster answers at {address}: {_last_line(error)}",
             hint="see `ray status`; without --address this machine is used",
@@ -249,10 +255,27 @@ def _own_cpus() -> int:
 @contextmanager
 def _scratch() -> Iterator[Path]:
     """A folder for Ray's logs and sockets, whose paths must be short."""
-    place = "/tmp" if Path("/tmp").is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="align3r-", dir=place, ignore_cleanup_errors=True) as t:
-        yield Path(t)
-        shutil.rmtree(t, ignore_errors=True)
+    place = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+    for left in place.glob("align3r-ray-*-*"):
+        if not _is_alive(left.name.split("-")[2]):  # Whoever made it was killed.
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f"align3r-ray-{os.getpid()}-", dir=place, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+def _is_alive(pid: str) -> bool:
+    """Whether there is such a process; one that we may not look at is."""
+    if os.name == "nt" or not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager

@@ -84,12 +84,12 @@ def codes(rows: list[dict[str, Any]]) -> dict[int, list[str]]:
 def test_reconstruct(films: Path, tmp_path: Path) -> None:
     out = tmp_path / "place" / "out"
     words = ["reconstruct", str(films / "a.mp4"), "-o", str(out), *SMALL, *STEPS]
-    some = ["progress cameras", "open .out.cache/pairs.part", "progress align", "align.part"]
-    some += ["points.ply", "scene.json", "rename .out.part", "rmtree .out.cache"]
+    some = ["progress cameras", "open .out.cache/pairs.part", "rename .out.cache/align.part"]
+    some += ["points.ply", "rename .out.part", "rmtree .out.cache"]
     rows = killed_everywhere(tmp_path, words, some, through="align3r.cli.main:main")
     # From the last rename on the result is there: the command says so, and ends with 2.
     finished = [row for row in rows if "out" in row["left"]]
-    assert {row["resumed"] for row in finished} == {2} and len(finished) < len(rows) / 3
+    assert {row["resumed"] for row in finished} == {2} and len(finished) < len(rows) / 2
     assert {row["resumed"] for row in rows if row not in finished} == {0}
 
 
@@ -101,7 +101,7 @@ def test_export(films: Path, tmp_path: Path) -> None:
     rows = killed_everywhere(
         tmp_path,
         words,
-        ["export", ".ply", "sparse", "transforms.json"],
+        [".ply", "transforms.json"],
         through="align3r.cli.main:main",
         before=str(tmp_path / "before"),
     )
