@@ -73,6 +73,7 @@ class FolderMaps:
         self._size = size
         self._has_moving = (folder / "moving").is_dir()
         self._last: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._image_size: tuple[int, ...] | None = None
 
     def depth(self, i: int) -> np.ndarray:
         """(H, W) float32 z-depth; nan where unknown."""
@@ -93,7 +94,17 @@ class FolderMaps:
 
     def image(self, i: int) -> np.ndarray:
         """(h, w, 3) uint8 RGB at the working size."""
-        return read_rgb(self._folder / "images" / f"{i:06d}.jpg")
+        path = self._folder / "images" / f"{i:06d}.jpg"
+        image = read_rgb(path)
+        size = image.shape[1::-1]
+        self._image_size = self._image_size or size
+        if size != self._image_size:
+            raise InputError(
+                f"{path} is {size[0]}x{size[1]} pixels, other images of the result are "
+                f"{self._image_size[0]}x{self._image_size[1]}",
+                hint="the result is damaged: reconstruct again",
+            )
+        return image
 
     def _exr(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         last = self._last
