@@ -1,7 +1,8 @@
 """Directives that print what the code knows while the site is built, so that no page goes stale.
 
 `commands` (the help of every command) · `models` (weights, sizes, licences) · `messages` (every
-error) · `versions` (dependencies of pyproject.toml) · `lessons` (examples/0*.py).
+error) · `versions` (dependencies of pyproject.toml) · `lessons` (examples/0*.py) ·
+`exports` (formats).
 """
 
 from __future__ import annotations
@@ -144,6 +145,20 @@ class Versions(SphinxDirective):
         return [_table(("command", "installs"), rows)]
 
 
+class Exports(SphinxDirective):
+    """Every format that a result can be written in."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the table of exports."""
+        from align3r.io.exports import EXPORTS
+
+        rows = [
+            (nodes.literal("", name), nodes.literal("", one.name), one.what)
+            for name, one in EXPORTS.items()
+        ]
+        return [_table(("--to", "writes", "what it is, and its axes"), rows)]
+
+
 class Lessons(SphinxDirective):
     """The numbered examples, a section each: what they say of themselves, and their code."""
 
@@ -179,7 +194,7 @@ def _read_toml(path: Path) -> dict[str, dict[str, dict[str, list[str]]]]:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Make the directives known."""
-    directives = (Commands, Models, Messages, Versions, Lessons)
+    directives = (Commands, Models, Messages, Versions, Exports, Lessons)
     for kind in directives:
         app.add_directive(kind.__name__.lower(), kind)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
