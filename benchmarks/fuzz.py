@@ -184,7 +184,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--readers", nargs="*", default=list(READERS), help="parts of names")
-    parser.add_argument("--files", type=int, default=1000, help="broken files a reader")
+    parser.add_argument(
+        "--files", type=int, default=1000, help="broken files a reader, fewer for slow ones"
+    )
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds a file may take")
@@ -195,7 +197,8 @@ def main() -> int:
     chosen = [name for name in READERS if any(part in name for part in args.readers)]
     tallies = []
     for name in chosen:
-        tallies.append(fuzz(name, args))
+        files = max(args.files // READERS[name].slow, 1)
+        tallies.append(fuzz(name, argparse.Namespace(**{**vars(args), "files": files})))
         print(f"{name}: {tallies[-1].seconds:.0f} s, {dict(tallies[-1].outcomes)}", file=sys.stderr)
     print(table(tallies))
     findings = [finding for tally in tallies for finding in tally.findings]

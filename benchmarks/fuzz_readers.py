@@ -26,6 +26,8 @@ class Reader:
     """Reads the folder, given the name of the file in it that was broken."""
     only: str = "*"
     """Pattern of the files that are broken."""
+    slow: int = 1
+    """It gets one file where others get so many."""
     repairs: bool = False
     """Whether reading may remove or replace files: a cache that is damaged is made anew."""
 
@@ -230,13 +232,19 @@ READERS = {
         Reader("result: scene.json", samples.write_result, _read_result, only="out/scene.json"),
         Reader("result: cameras.npz", samples.write_result, _read_result, only="out/cameras.npz"),
         Reader("result: EXR, PNG, JPEG", samples.write_result, _read_result, only="out/*/*"),
-        Reader("result: all exports", samples.write_result, _export_result, only="out/*/000001.*"),
+        Reader(
+            "result: all exports",
+            samples.write_result,
+            _export_result,
+            only="out/*/000001.*",
+            slow=10,
+        ),
         Reader("stage cache", samples.write_cache, _read_cache, repairs=True),
         Reader("batch manifest", samples.write_manifest, _read_manifest),
         Reader("batch: finished", samples.write_result, _read_finished, only="out/scene.json"),
         Reader("weights", samples.write_weights, _read_weights),
         Reader("truth: npz, TUM folder", samples.write_truth, _read_truth),
-        Reader("whole command", samples.write_inputs, _command),
+        Reader("whole command", samples.write_inputs, _command, slow=3),
     )
 }
 
