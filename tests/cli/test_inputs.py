@@ -83,9 +83,13 @@ def test_the_result_remembers_the_lens(bent: str, undone: Reconstruction) -> Non
     as_it_was = next(iter(source_images(bent, [0])))
     first = next(iter(source_images(bent, scene.frame_index, lenses=scene.lenses)))
     np.testing.assert_array_equal(first, Undistorter().apply(as_it_was, lens))
-    small = cv2.resize(first, scene.image(0).shape[1::-1], interpolation=cv2.INTER_AREA)
-    assert np.abs(small.astype(int) - scene.image(0)).mean() < 3
-    assert np.abs(first.astype(int) - as_it_was).mean() > 5
+    kept = scene.image(0).astype(int)
+    # What is kept is a JPEG: that alone is a miss of 4 grey levels.
+    undone_miss, left_miss = (
+        np.abs(cv2.resize(i, kept.shape[1::-1], interpolation=cv2.INTER_AREA) - kept).mean()
+        for i in (first, as_it_was)
+    )
+    assert undone_miss < 0.5 * left_miss, (undone_miss, left_miss)
     # Undone exactly, a pixel of the result is a pixel of the true pinhole at the same place.
     k, true_k, (w, h) = scene.intrinsics[0], TRUTH["K"][0], SIZE
     rows, columns = np.mgrid[0:h, 0:w].astype(np.float32)
@@ -150,14 +154,14 @@ def test_frames_that_a_model_misses_are_free(tmp_path: Path) -> None:
     folder.mkdir()
     for i, image in enumerate(clip_frames()):
         cv2.imwrite(str(folder / f"a_{i}.png"), image)
-    some = [i for i in range(36) if i % 5 != 0]
+    some = [i for i in range(36) if i % 4 != 0]
     names = [f"a_{i}.jpg" for i in some]
     camera = lens_camera()
     camera.model, camera.params = "PINHOLE", [339.84, 339.84, 192, 144]
     write_colmap(tmp_path / "m", names, camera, poses=poses[some], text=True)
     words = ["--colmap", str(tmp_path / "m"), "--camera.poses-are", "exact"]
     scene = reconstructed(str(folder), tmp_path / "out", *words)
-    report, missing = scene.info["residuals"]["poses"], scene.frame_index % 5 == 0
+    report, missing = scene.info["residuals"]["poses"], scene.frame_index % 4 == 0
     assert report["given"] == (~missing).sum() < 8 and not scene.lenses
     assert [value is None for value in report["degrees"]] == missing.tolist()
     apart = np.linalg.norm((scene.world_from_cam - poses[scene.frame_index])[:, :3, 3], axis=1)
