@@ -84,7 +84,6 @@ def render(scene: Reconstruction, *, max_bytes: int, min_confidence: float, name
             picture=long_side,
             quality=quality,
             trails=min(MOST_TRAILS, max_bytes // 300),
-            trail_frames=n,
             min_confidence=min_confidence,
         )
         groups = [spread(n, STATIC_FRAMES).tolist()]
@@ -107,7 +106,7 @@ def _room(parts: Parts, *, max_bytes: int) -> int:
         UsageError: They are less than 50 kB.
     """
     alone = len(page([parts], embedded={}).encode())
-    room = (max_bytes - alone) / BASE64 - ELEMENT_BYTES * (4 * len(parts.steps) + 2)
+    room = (max_bytes - alone) / BASE64 - ELEMENT_BYTES * sum(parts.counts.values())
     if room < 50_000:
         raise UsageError(
             f"scene.html cannot be made in {max_bytes / 1e6:.2f} MB: the page alone takes "
@@ -121,9 +120,9 @@ def _embed(parts: Parts, pictures: Mapping[str, bytes], *, room: int) -> dict[st
     """The elements of all parts: pictures first, then trails, then as many points as fit."""
     room -= sum(map(len, pictures.values()))
     points: dict[str, bytes] = {}
-    if len(parts.scene) > 1:
-        points["part/0/trails/0"] = parts.part("trails", 0)
-        room -= len(points["part/0/trails/0"])
+    for i in range(parts.counts["trails"]):
+        points[f"part/0/trails/{i}"] = parts.part("trails", i)
+        room -= len(points[f"part/0/trails/{i}"])
     static = parts.part("static", 0)
     if not static:
         log.warning("no static point has a known depth: scene.html shows none")

@@ -66,7 +66,7 @@ def pack_segments(pieces: Segments, moments: np.ndarray, look: Look) -> bytes:
     lines = np.zeros(len(pieces), LINE)
     lines["start"] = pack_places(look.to_viewer(pieces.start))
     lines["end"] = pack_places(look.to_viewer(pieces.end))
-    lines["moment"] = moments
+    lines["moment"] = np.minimum(moments, 65535)
     lines["colour"] = pieces.colours
     return lines.tobytes()
 

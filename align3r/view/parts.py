@@ -107,6 +107,11 @@ class Parts:
         if detail.frame:
             self._kinds["frame"] = (len(steps), self._frame)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many parts of each kind there are."""
+        return {kind: count for kind, (count, _) in self._kinds.items()}
+
     def about(self) -> dict[str, Any]:
         """What the page must know before it asks for parts, as JSON."""
         scene, look, steps = self.scene, self.look, self.steps
@@ -115,7 +120,7 @@ class Parts:
         return {
             "name": self.name,
             "frames": len(scene),
-            "counts": {kind: count for kind, (count, _) in self._kinds.items()},
+            "counts": self.counts,
             "size": list(scene.size),
             "start": round(float(scene.times[steps[0]]), 4),
             "times": (scene.times[steps] - scene.times[steps[0]]).round(4).tolist(),

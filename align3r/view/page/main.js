@@ -2,7 +2,7 @@
 const by = (id) => document.getElementById(id);
 const manifest = JSON.parse(by("manifest").textContent);
 const canvas = by("canvas");
-const state = { moment: 0, playing: false, follow: false, kind: "image", detail: 1, drawn: 0, fps: 0, bytes: 0 };
+const state = { moment: 0, playing: false, follow: false, kind: "image", detail: 1, drawn: 0, fps: 0 };
 let scheduled = false, dirty = true, lastFrame = 0, clock = 0, rest = 0;
 
 function fail(message) {
@@ -48,8 +48,10 @@ function momentOf(r) {
 }
 
 function kinds() {
-  const wanted = [by("only").checked && first.about.counts.frame ? "frame" : null, "moving", by("images").checked ? "image" : null, state.kind];
-  return [...new Set(wanted.filter(Boolean))];
+  const wanted = ["moving", state.kind];
+  if (by("only").checked && first.about.counts.frame) wanted.push("frame");
+  if (by("images").checked) wanted.push("image");
+  return [...new Set(wanted)];
 }
 
 function ready(i) {
@@ -103,7 +105,9 @@ function showTexts({ fixed, moving }) {
   const loading = results.find((r) => r.loading)?.loading;
   by("count").textContent = `${words(fixed)} static, ${words(moving)} moving points` +
     (loading ? `; loading ${loading} …` : "");
-  by("when").textContent = `frame ${about.numbers[state.moment]} · ${about.times[state.moment].toFixed(2)} s of ${about.times.at(-1).toFixed(2)} s`;
+  const seconds = (time) => `${time.toFixed(2)} s`, { times, numbers } = about;
+  by("when").textContent =
+    `frame ${numbers[state.moment]} · ${seconds(times[state.moment])} of ${seconds(times.at(-1))}`;
   by("time").value = state.moment;
   by("confidenceValue").textContent = (2 ** (by("confidence").value / about.confidence_steps)).toFixed(2);
   const far = about.depth_units * 2 ** ((by("range").value - 128) / about.range_steps);

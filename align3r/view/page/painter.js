@@ -127,11 +127,14 @@ class Painter {
   }
 
   uploadTrails(data) {
-    const { UNSIGNED_SHORT, UNSIGNED_BYTE } = this.gl;
-    return this.upload(data, LINE_BYTES, [
+    const { UNSIGNED_SHORT, UNSIGNED_BYTE } = this.gl, view = new DataView(data);
+    const thing = this.upload(data, LINE_BYTES, [
       [0, 3, UNSIGNED_SHORT, false, 0], [1, 3, UNSIGNED_SHORT, false, 6],
       [3, 1, UNSIGNED_SHORT, false, 12], [2, 3, UNSIGNED_BYTE, true, 14],
     ], 1);
+    // They come in the order of time.
+    const last = data.byteLength - LINE_BYTES;
+    return Object.assign(thing, { from: view.getUint16(12, true), to: view.getUint16(last + 12, true) });
   }
 
   // Lines as [start, end, colour] each; colours in [0, 1].

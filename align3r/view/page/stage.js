@@ -59,18 +59,25 @@ function drawResult(r, part, share, numbers, ratio) {
   }
   const moving = r.held("moving", i);
   if (checked("moving") && moving) {
-    painter.drawPoints(moving, { ...points, least: 0, pixel: about.pixel * about.depth * Number(by("size").value) }, 1);
+    // All of them, whatever their confidence: what moves is never sure.
+    const pixel = about.pixel * about.depth * Number(by("size").value);
+    painter.drawPoints(moving, { ...points, least: 0, pixel }, 1);
     numbers.moving += r.shown(moving.sizes, 0, farthest);
   }
   const size = [part.width, part.height];
   const lines = { camera: matrix, window: size, folded: 0, now: 0, span: 0, width: 1.2 * ratio };
-  if (checked("path") && r.pathLines && !state.follow) painter.drawLines(r.pathLines, { ...lines, width: 2 * ratio });
-  if (checked("cameras") && !state.follow) painter.drawLines(r.cameraLines, { ...lines, width: ratio });
   if (checked("trails")) {
     const span = Number(by("span").value) + 1;
-    for (const trails of r.trails) painter.drawLines(trails, { ...lines, folded: 1, now: i, span, width: 1.5 * ratio });
+    const look = { ...lines, folded: 1, now: i, span, width: 1.5 * ratio };
+    for (const part of r.trails)
+      if (part.from <= i && part.to > i - span) painter.drawLines(part, look);
   }
-  if (checked("cameras") && !state.follow) drawCamera(r, i, matrix, lines, ratio);
+  // Whoever stands in the camera sees neither it nor its path.
+  if (state.follow) return;
+  if (checked("path") && r.pathLines) painter.drawLines(r.pathLines, { ...lines, width: 2 * ratio });
+  if (!checked("cameras")) return;
+  painter.drawLines(r.cameraLines, { ...lines, width: ratio });
+  drawCamera(r, i, matrix, lines, ratio);
 }
 
 function drawCamera(r, i, matrix, lines, ratio) {
