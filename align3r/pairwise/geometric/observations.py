@@ -78,6 +78,8 @@ class Observations:
 
     def among(self, frames: np.ndarray) -> Observations:
         """Observations whose both frames are among the (N,) bool selection."""
+        if frames.all():
+            return self
         return self._kept(frames[self.source] & frames[self.target])
 
     def thinned(self, every: int) -> Observations:
