@@ -47,6 +47,7 @@ class SharedStages:
             device=options.device,
             seed=options.seed,
             input=options.input,
+            camera=options.camera,  # Its lens is undone in what the depth network sees.
             network=NetworkOptions(precision=options.network.precision),
             prior=options.prior,
         )

@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from align3r.config import InputOptions, Options
-from align3r.errors import SolveError
+from align3r.errors import Align3rError, SolveError
 from align3r.io.cache import fingerprint
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.result import load
@@ -43,7 +42,6 @@ def reconstruct_shots(
     out: str | Path,
     options: Options | None = None,
     progress: bool | Progress = False,
-    on_shot: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Find the cuts of a video and reconstruct every shot by itself.
 
@@ -55,7 +53,6 @@ def reconstruct_shots(
         out: Folder that gets one result a shot and shots.json, whole or not at all.
         options: All options.
         progress: As for `reconstruct`.
-        on_shot: Called as on_shot(number, count) before each shot.
 
     Returns:
         What shots.json holds about each shot; `folder` is None where there is none.
@@ -71,19 +68,13 @@ def reconstruct_shots(
     with one_run_at_a_time(out):
         frames = _glance(source, options.input, progress)
         work = _work_folder(out, fingerprint(source, options))
-        entries = []
-        parts = shot_inputs(frames, options.input)
-        for number, part in enumerate(parts):
-            if on_shot is not None:
-                on_shot(number, len(parts))
-            shot = replace(options, input=part)
-            entries.append(_one_shot(source, work / f"shot_{number:03d}", shot, progress))
-        solved = [entry for entry in entries if entry["folder"] is not None]
-        if not solved:
-            raise SolveError(
-                f"none of the {len(entries)} shots can be solved; the first: {entries[0]['error']}",
-                hint="look at the video: does the camera move, is there texture?",
-            )
+        try:
+            entries = _all_shots(source, work, frames, options, progress)
+        except Align3rError:
+            # What is done is of use to the next run; a folder of nothing is not.
+            if not any(work.glob("shot_*/scene.json")):
+                shutil.rmtree(work, ignore_errors=True)
+            raise
         about = {"format": FORMAT, "version": 1, "source": frames.source, "shots": entries}
         with disk_errors_in_words(out):
             text = json.dumps(about, indent=2, allow_nan=False)
@@ -128,6 +119,28 @@ def _work_folder(out: Path, key: str) -> Path:
         work.mkdir(parents=True, exist_ok=True)
         path.write_text(key, encoding="utf-8")
     return work
+
+
+def _all_shots(
+    source: Source, work: Path, frames: Frames, options: Options, progress: bool | Progress
+) -> list[dict[str, Any]]:
+    """Reconstruct one shot after the other, and what to say about each.
+
+    Raises:
+        SolveError: Not one of them can be solved.
+    """
+    entries = []
+    parts = shot_inputs(frames, options.input)
+    for number, part in enumerate(parts):
+        log.info("shot %d of %d", number + 1, len(parts))
+        shot = replace(options, input=part)
+        entries.append(_one_shot(source, work / f"shot_{number:03d}", shot, progress))
+    if all(entry["folder"] is None for entry in entries):
+        raise SolveError(
+            f"none of the {len(entries)} shots can be solved; the first: {entries[0]['error']}",
+            hint="look at the video: does the camera move, is there texture?",
+        )
+    return entries
 
 
 def _one_shot(

@@ -13,12 +13,11 @@ from align3r.config import InputOptions
 from align3r.errors import InputError, UsageError
 from align3r.io.calibration import CameraFinder
 from align3r.io.capture import USUAL_FPS, announced_frames, check_complete, grab_all, open_video
-from align3r.io.fitting import FITS, Fit, FitName
-from align3r.io.frame_names import FrameId
+from align3r.io.collector import FrameCollector
+from align3r.io.fitting import FitName
 from align3r.io.images import quiet_opencv, read_rgb
-from align3r.io.lenses import Undistorter, is_distorted
+from align3r.io.lenses import Undistorter
 from align3r.io.picking import FramePicker, check_input_options, spread
-from align3r.io.shots import ShotFinder, picked_cuts
 from align3r.io.sources import ResolvedSource, Source, resolve_source
 from align3r.types import Frames, LensCamera, Progress
 
@@ -59,7 +58,7 @@ def read_frames(
     """
     check_input_options(options)
     resolved = resolve_source(source)
-    collector = _Collector(fit, options.size, cameras)
+    collector = FrameCollector(fit, options.size, cameras)
     if resolved.is_video:
         _read_video(resolved.paths[0], options, collector, progress=progress)
     else:
@@ -126,84 +125,10 @@ def _video_images(path: Path, index: Sequence[int] | np.ndarray) -> Iterator[np.
         capture.release()
 
 
-class _Collector:
-    """Undistorts frames and fits them to the working size as they come; all have one size."""
-
-    def __init__(self, fit: FitName, long_side: int, cameras: CameraFinder | None) -> None:
-        self.shots = ShotFinder()
-        self._cameras = cameras
-        self._undistorter = Undistorter()
-        self._lenses: list[LensCamera] = []
-        self._without_lens = ""
-        self._names: list[str] = []
-        self._make_fit = FITS[fit]
-        self._long_side = long_side
-        self._fit: Fit | None = None
-        self._first = ""
-        self._source_size = (0, 0)
-        self._images: list[np.ndarray] = []
-        self._times: list[float] = []
-        self._index: list[int] = []
-
-    def add(
-        self, image: np.ndarray, *, name: str, time: float, number: int, file: str | None = None
-    ) -> None:
-        width, height = image.shape[1::-1]
-        if self._fit is None:
-            self._first, self._source_size = name, (width, height)
-            self._fit = self._make_fit(self._source_size, self._long_side)
-        elif (width, height) != self._source_size:
-            first_width, first_height = self._source_size
-            raise InputError(
-                f"{name} is {width}x{height} pixels but {self._first} is "
-                f"{first_width}x{first_height}",
-                hint="all frames must have one size",
-            )
-        image = self._undistorted(image, FrameId(number, time, file), name)
-        self._images.append(self._fit.apply(image))
-        if file is not None:
-            self._names.append(file)
-        self._times.append(time)
-        self._index.append(number)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def _undistorted(self, image: np.ndarray, frame: FrameId, name: str) -> np.ndarray:
-        if self._cameras is None:
-            return image
-        camera = self._cameras.find(frame, (image.shape[1], image.shape[0]))
-        if camera is None:
-            self._without_lens = self._without_lens or name
-            return image
-        self._lenses.append(camera)
-        return self._undistorter.apply(image, camera)
-
-    def frames(self, source: str) -> Frames:
-        lenses = tuple(self._lenses) if any(map(is_distorted, self._lenses)) else ()
-        if lenses and len(lenses) < len(self):
-            raise InputError(
-                f"{len(lenses)} of {len(self)} frames have a lens whose distortion is undone, and "
-                f"{self._without_lens} has no camera",
-                hint="give one camera for all frames with --intrinsics, or leave out the others",
-            )
-        index = np.array(self._index, np.int64)
-        return Frames(
-            images=np.stack(self._images),
-            times=np.array(self._times, np.float64),
-            index=index,
-            source_size=self._source_size,
-            source=source,
-            names=tuple(self._names),
-            lenses=lenses,
-            cuts=picked_cuts(self.shots.finish(), index),
-        )
-
-
 def _read_images(
     resolved: ResolvedSource,
     options: InputOptions,
-    collector: _Collector,
+    collector: FrameCollector,
     *,
     progress: Progress | None,
 ) -> None:
@@ -225,7 +150,7 @@ def _read_images(
 
 
 def _read_video(
-    path: Path, options: InputOptions, collector: _Collector, *, progress: Progress | None
+    path: Path, options: InputOptions, collector: FrameCollector, *, progress: Progress | None
 ) -> None:
     picker = FramePicker(options, thin_to_fps=True)
     # Spreading needs the number of frames, which no container tells reliably: look twice.
