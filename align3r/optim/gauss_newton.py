@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 ITERATIONS = 15
 TRIES = 6
-ENOUGH = 1e-5
+ENOUGH = 3e-5
 """Relative decrease of the objective below which it has converged."""
 QUIET = 1e-4
 """Residual, in median depths, below which a norm is rounded."""

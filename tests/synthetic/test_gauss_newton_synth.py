@@ -12,7 +12,7 @@ from optim_problem import World, depth_error, make_world, path_error
 
 from align3r.config import AlignOptions
 from align3r.geometry.rigid import compose
-from align3r.optim import align, stages
+from align3r.optim import align, gauss_newton, stages
 from align3r.types import KnownCameras, Solution
 
 NEWTON = AlignOptions(solver="gauss-newton", pixels=300)
@@ -113,14 +113,16 @@ def test_a_focal_length_per_frame() -> None:
     assert np.abs(found.focal / world.focal - 1).max() < 0.02
 
 
-def test_a_scale_map_is_the_same_problem() -> None:
+def test_a_scale_map_is_the_same_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but rounding tells one parametrisation from the other, at the minimum."""
+    monkeypatch.setattr(gauss_newton, "ENOUGH", 1e-6)
     world = make_world(3, noise=0.03)
     rng = np.random.default_rng(0)
     prior = (world.depth * np.exp(0.3 * rng.standard_normal(world.depth.shape))).astype(np.float32)
     options = replace(NEWTON, pixels=0)
     depth = solve(world, options)
     scale = solve(world, replace(options, geometry="scale"), prior=prior)
-    assert scale.losses["total"] == pytest.approx(depth.losses["total"], rel=1e-5)
+    assert scale.losses["total"] == pytest.approx(depth.losses["total"], rel=1e-6)
     np.testing.assert_allclose(scale.depth, depth.depth, rtol=1e-4)
 
 
