@@ -67,7 +67,7 @@ def fit_scale_and_shift(
         return PointFit(_scale(x, y, w), np.zeros(3))
     moving = np.array(shifted)
     best, best_cost, scale = 0, np.inf, np.nan
-    nothing = _SLACK * float(w @ np.abs(y).sum(axis=1))
+    nothing = _rounding(y, w)
     for pivot, floor in _candidates(x, y, w, moving):
         if floor >= best_cost - nothing:
             break
@@ -75,6 +75,11 @@ def fit_scale_and_shift(
         if cost < best_cost:
             best, best_cost, scale = pivot, cost, own
     return PointFit(scale, np.where(moving, y[best] - scale * x[best], 0.0))
+
+
+def _rounding(y: np.ndarray, w: np.ndarray) -> float:
+    """Differences of sums that mean nothing."""
+    return _SLACK * float(w @ np.abs(y).sum(axis=1))
 
 
 def _scale(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
@@ -105,6 +110,7 @@ def _candidates(
     sums, slopes = [], []
     width, ahead = 0.05 * max(abs(start), 1e-12), start
     floor = np.full(len(x), -np.inf)
+    rounding = _rounding(y, w)
     for step in range(_LINES):
         value, slope = _sums(x, y, w, ahead, moving)
         scales.append(ahead)
@@ -115,7 +121,7 @@ def _candidates(
             ahead = start - width
             continue
         floor, place = _lower_bounds(np.array(scales), np.array(sums), np.array(slopes))
-        left = np.flatnonzero(floor <= reached * (1 + _SLACK))
+        left = np.flatnonzero(floor <= reached + rounding)
         if len(left) <= 16:
             break
         # Next to where the most promising candidate may have its minimum; both sides are needed.
@@ -125,7 +131,7 @@ def _candidates(
             width *= 2.0
         elif min(abs(ahead - s) for s in scales) <= 1e-9 * max(abs(ahead), 1e-12):
             break
-    left = np.flatnonzero(floor <= reached * (1 + _SLACK))
+    left = np.flatnonzero(floor <= max(reached, float(floor.min())) + rounding)
     return [(int(i), float(floor[i])) for i in left[np.argsort(floor[left])]]
 
 

@@ -142,8 +142,8 @@ def trajectory_residuals(
     fit = _fit(gt, est, align, scale=scale, refuse_lines=refuse_lines)
     aligned = fit.apply(est)
     start = np.arange(0, max(len(gt) - delta, 0), 1 if all_pairs else delta)
-    gt_motion, est_motion = (np.linalg.inv(p[start]) @ p[start + delta] for p in (gt, aligned))
-    error = np.linalg.inv(gt_motion) @ est_motion
+    gt_motion, est_motion = (_inverse(p[start]) @ p[start + delta] for p in (gt, aligned))
+    error = _inverse(gt_motion) @ est_motion
     return TrajectoryResiduals(
         position=np.linalg.norm(aligned[:, :3, 3] - gt[:, :3, 3], axis=1),
         translation=np.linalg.norm(error[:, :3, 3], axis=1),
@@ -214,6 +214,14 @@ def _fit(
     given = 1.0 if align == "se3" and scale is None else scale
     fit = align_trajectory(gt[:, :3, 3], est[:, :3, 3], scale=given, refuse_lines=refuse_lines)
     return nowhere._replace(scale=fit.scale) if align == "scale" else fit
+
+
+def _inverse(poses: np.ndarray) -> np.ndarray:
+    """Of (N, 4, 4) rigid poses."""
+    out = np.tile(np.eye(4), (len(poses), 1, 1))
+    out[:, :3, :3] = np.swapaxes(poses[:, :3, :3], 1, 2)
+    out[:, :3, 3] = -(out[:, :3, :3] @ poses[:, :3, 3:])[..., 0]
+    return out
 
 
 def _positions(gt: np.ndarray, est: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
