@@ -136,11 +136,12 @@ def told(frames: Frames, predictions: PairPredictions, solution: Solution) -> li
     """What a person should know of this run, the causes and not what follows from them."""
     seen = list(predictions.warnings)
     if frames.cuts:
-        times = [f"{frames.times[k]:.2f} s" for k in frames.cuts]
-        shown = ", ".join(times[:5]) + (", ..." if len(times) > 5 else "")
+        places = [f"{k} ({frames.times[k]:.2f} s)" for k in frames.cuts]
+        shown = ", ".join(places[:5]) + (", ..." if len(places) > 5 else "")
         cut = (
-            f"the video is cut at {shown}: its {len(times) + 1} shots have nothing in common, so "
-            "their relative place and scale mean nothing; --split-shots makes a result of each"
+            f"the video is cut before frame {shown}: its {len(places) + 1} parts have nothing in "
+            "common and could not be joined, their relative place and scale mean nothing; "
+            "--split-shots makes a result of each"
         )
         return [cut, *(line for line in seen if not line.startswith("the video is cut"))]
     # A cut or blank frames, of which the predictor has told, explain what the report finds.

@@ -131,6 +131,43 @@ def mesh(path: Path, _: Reconstruction) -> str:
     )
 
 
+def clouds(path: Path, scene: Reconstruction) -> str:
+    import trimesh
+
+    off = []
+    for i, file in enumerate(sorted(path.glob("*.ply"))):
+        points = np.asarray(trimesh.load(file).vertices)
+        seen = np.linalg.inv(scene.world_from_cam[i])[:3] @ np.c_[points, np.ones(len(points))].T
+        u, v, z = scene.intrinsics[i] @ seen
+        columns, rows = np.rint(u / z).astype(int), np.rint(v / z).astype(int)
+        off.append(np.abs(z / scene.depth(i)[rows, columns] - 1).max())
+    return (
+        f"trimesh {trimesh.__version__}: {len(off)} clouds; projected into its own camera every "
+        f"point has the depth of its pixel within {max(off):.0e}"
+    )
+
+
+def rerun(path: Path, scene: Reconstruction) -> str:
+    import rerun
+    from rerun.chunk import RrdReader
+
+    entities: dict[str, int] = {}
+    off = 0.0
+    for chunk in RrdReader(path).stream():
+        entities[chunk.entity_path] = entities.get(chunk.entity_path, 0) + chunk.num_rows
+        if chunk.entity_path == "/world/camera":
+            for row in chunk.to_record_batch().to_pylist():
+                pose = scene.world_from_cam[row["frame"]]
+                (nine,) = row["Transform3D:mat3x3"]  # columns first
+                off = max(off, np.abs(np.reshape(nine, (3, 3)).T - pose[:3, :3]).max())
+                (place,) = row["Transform3D:translation"]
+                off = max(off, np.abs(place - pose[:3, 3]).max())
+    return (
+        f"rerun {rerun.__version__}: {len([e for e in entities if not e.startswith('/__')])} "
+        f"entities, {entities['/world/camera']} poses, largest difference {off:.0e}"
+    )
+
+
 READERS: dict[str, Reader] = {
     "colmap": colmap,
     "nerfstudio": nerfstudio,
@@ -139,7 +176,9 @@ READERS: dict[str, Reader] = {
     "depth-png": depth_png,
     "tum": tum,
     "ply": mesh,
+    "ply-frames": clouds,
     "glb": mesh,
+    "rerun": rerun,
 }
 
 

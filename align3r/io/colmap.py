@@ -7,7 +7,9 @@ read such models for radiance fields need them.
 
 from __future__ import annotations
 
+import errno
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +54,7 @@ def write_colmap(scene: Reconstruction, path: Path, options: ExportOptions) -> N
     model = _model(frames, points, names)
     folder = path / "sparse" / "0"
     folder.mkdir(parents=True)
+    _require_room(folder, points)
     if options.colmap.text:
         model.write_text(folder)
     else:
@@ -62,6 +65,14 @@ def _check(options: ColmapOptions) -> None:
     for name, value in (("points", options.points), ("tracks", options.tracks)):
         if value < 0:
             raise UsageError(f"--colmap.{name} is {value}", hint="it is at least 0")
+
+
+def _require_room(folder: Path, points: ModelPoints) -> None:
+    """Ask for room first: pycolmap does not tell of a file whose end found none."""
+    # Text takes the most: three coordinates of 17 digits a point, two an observation.
+    need = 150 * len(points.points) + 80 * len(points.point)
+    if shutil.disk_usage(folder).free < need:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
 
 
 def _views(

@@ -112,7 +112,7 @@ def _mode(name: str, value: Any, kinds: Iterable[str]) -> Mode:
     kind = _known(name, value[0], kinds)
     try:
         return kind, float(value[1]), float(value[2])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} is {value!r}") from error
 
 

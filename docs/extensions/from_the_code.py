@@ -160,11 +160,18 @@ class Exports(SphinxDirective):
 
 
 class Lessons(SphinxDirective):
-    """The numbered examples, a section each: what they say of themselves, and their code."""
+    """The numbered examples, a section each, with their code; notebooks by name."""
 
     def run(self) -> list[nodes.Node]:
         """Read the files."""
-        return [self._lesson(path) for path in sorted((REPOSITORY / "examples").glob("0*.py"))]
+        examples = REPOSITORY / "examples"
+        found: list[nodes.Node] = [self._lesson(path) for path in sorted(examples.glob("0*.py"))]
+        notebooks = sorted(path.name for path in examples.glob("*.ipynb"))
+        if notebooks:
+            names = nodes.literal("", ", ".join(f"examples/{name}" for name in notebooks))
+            about = nodes.paragraph("", "", names, nodes.Text(": cell by cell, with pictures."))
+            found.append(_section("As a notebook", about))
+        return found
 
     def _lesson(self, path: Path) -> nodes.section:
         self.env.note_dependency(str(path))

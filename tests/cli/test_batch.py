@@ -12,7 +12,7 @@ from batch_without_ray import OneProcess
 from conftest import Calls
 
 import align3r
-from align3r.batch import runner, worker
+from align3r.batch import book, runner, worker
 from align3r.batch.cluster import Died
 from align3r.batch.runner import BatchOptions, plan_many, reconstruct_many
 from align3r.batch.values import Outcome, Task
@@ -239,7 +239,7 @@ def test_a_part_of_the_machine_has_a_part_of_its_memory(
 def test_another_version_on_a_machine_of_the_cluster(
     videos: list[Path], tmp_path: Path, pipeline: Calls, cluster: OneProcess, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(runner, "__version__", "9.9.9")
+    monkeypatch.setattr(book, "__version__", "9.9.9")
     (outcome,) = reconstruct_many(videos[:1], tmp_path / "outs")
     assert outcome.exit_code == 2 and "not 9.9.9" in outcome.error
 
@@ -252,6 +252,16 @@ def test_a_video_that_cannot_be_read_needs_no_worker(
     outcomes = reconstruct_many([*videos, gone], tmp_path / "outs")
     assert [o.exit_code for o in outcomes] == [3, 0, 0, 3]
     assert [task.source.stem for task in cluster.sent] == ["b", "c"]
+
+
+def test_a_result_that_somebody_damaged(
+    videos: list[Path], tmp_path: Path, pipeline: Calls, cluster: OneProcess
+) -> None:
+    out = tmp_path / "outs"
+    reconstruct_many(videos[:1], out)
+    (out / "a" / "scene.json").write_text("{")
+    (outcome,) = reconstruct_many(videos[:1], out)
+    assert (outcome.state, outcome.exit_code) == ("failed", 3) and "damaged" in outcome.error
 
 
 def test_dry_run_writes_nothing(

@@ -182,7 +182,8 @@ def test_cuts_are_told(two_shots: str, tmp_path: Path, capsys: Captured) -> None
     words = ["reconstruct", two_shots, "-o", str(tmp_path / "out"), *SMALL]
     assert main([*words, *QUICK, *FAST[:2]]) == 0
     shown = capsys.readouterr()
-    assert "the video is cut at 1." in shown.out + shown.err and "--split-shots" in shown.err
+    assert "the video is cut before frame 2 (1.50 s): its 2 parts" in shown.err
+    assert "--split-shots" in shown.err and shown.err.count("is cut") == 1
     (one, two) = load(tmp_path / "out").info["shots"]
     assert one["source_last"] < 18 <= two["source_first"] and two["last"] == 4
 

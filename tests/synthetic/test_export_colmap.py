@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from export_world import Loaded, TrueMaps, assert_views_agree, true_scene
 
 from align3r.config import ColmapOptions, ExportOptions
 from align3r.errors import InputError, UsageError
+from align3r.io.lenses import Undistorter
 from align3r.reconstruction import Reconstruction
+from align3r.types import LensCamera
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +261,33 @@ def test_every_frame_may_have_its_own_camera(scene: Reconstruction, tmp_path: Pa
     assert (len(model.cameras), len(model.rigs)) == (2, 2)
     for i in range(8):
         assert model.images[i + 1].camera.params[0] == pytest.approx(k[i, 0, 0], abs=1e-5)
+
+
+def test_images_are_undistorted_as_they_were_for_the_result(tmp_path: Path) -> None:
+    scene = true_scene(tmp_path / "frames", n=3)
+    bent = LensCamera("OPENCV", scene.size, (171.0, 171.0, 84.0, 68.0, -0.2, 0.05, 0.001, 0.0))
+    maps = scene.maps
+    assert isinstance(maps, TrueMaps)
+    flat = np.stack([Undistorter().apply(image, bent) for image in maps.images])
+    assert np.abs(flat.astype(int) - maps.images).mean() > 5, "the lens does something"
+    width, height = bent.size
+    camera = {"model": bent.model, "width": width, "height": height, "params": bent.params}
+    scene.info["lenses"] = {"cameras": [camera], "of_frame": [0, 0, 0]}
+    scene = replace(scene, maps=replace(maps, images=flat))
+    options = ColmapOptions(points=50, tracks=0)
+    scene.export("colmap", tmp_path / "c", image_format="png", colmap=options)
+    for i in range(3):
+        written = cv2.imread(str(tmp_path / "c" / "images" / f"{i:06d}.png"))[..., ::-1]
+        np.testing.assert_array_equal(written, flat[i])
+    model = pycolmap.Reconstruction(tmp_path / "c" / "sparse" / "0")
+    assert model.cameras[1].model_name == "PINHOLE"
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    scene: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match="no space left"):
+        scene.export("colmap", tmp_path / "c", colmap=ColmapOptions(points=500, tracks=0))
+    assert list(tmp_path.iterdir()) == []

@@ -22,6 +22,7 @@ from align3r.io.cache import StageCache
 from align3r.io.png import write_jpg
 from align3r.models.checkpoint import read_checkpoint
 from align3r.models.pretrained import load_pretrained
+from align3r.models.upstream import architecture_arguments
 from align3r.pipeline import reconstruct
 from align3r.reconstruction import Reconstruction
 from align3r.shared_stages import SharedStages
@@ -81,6 +82,21 @@ def test_weights_do_not_run(tmp_path: Path, new: bool) -> None:
     with pytest.raises(WeightsError, match=r"evil\.pth"):
         read_checkpoint(path)
     assert not harm.exists()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"conf_mode": ["exp", 10**400, 1]},
+        {"mlp_ratio": 10**400},
+        {"dec_depth": 10**30},
+        {"enc_embed_dim": 10**9, "enc_num_heads": 1},
+        {"pos_embed": "RoPE" + "9" * 400},
+    ],
+)
+def test_sizes_of_a_network_that_cannot_be(config: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(config))):
+        architecture_arguments(config)
 
 
 def test_weights_that_grow_when_they_are_read(tmp_path: Path) -> None:

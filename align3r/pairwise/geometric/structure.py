@@ -38,6 +38,9 @@ _LOCAL_FREE = 25
 """Frames nearer than this move in it; the others hold it in its place."""
 _LOCAL_EVERY = 6
 _LOCAL_STEPS = 4
+_LONG_FRAMES = 100
+_LAST_STEPS = (15, 60)
+"""Most steps of the last adjustment: a long path straightens slowly."""
 _SUPPORT_PX = 3.0
 _LEAST_SUPPORT = 0.2
 _FOCAL_PRIOR_WEIGHT = 200.0
@@ -113,7 +116,8 @@ def incremental(
     usual = None if focal_known else focal
     cameras, placed = _grown(rough, start, usual, centre)
     grower = _Grower(obs, usual_focal=usual, anchor_frame=start.i)
-    for scale, steps in ((3.0, 4), (1.5, 6), (1.0, 15)):
+    last = _LAST_STEPS[obs.n_frames > _LONG_FRAMES]
+    for scale, steps in ((3.0, 4), (1.5, 6), (1.0, last)):
         cameras = grower.refine(cameras, placed, scale_px=scale, steps=steps)
     return Structure(cameras, placed & _supported(cameras, obs.among(placed)))
 
