@@ -227,6 +227,6 @@ def _mark_of(path: Path) -> str | None:
     """Which format a folder was exported to; None for any other folder."""
     try:
         about = json.loads((path / MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return about.get("export") if isinstance(about, dict) else None
