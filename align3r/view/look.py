@@ -94,7 +94,7 @@ def first_view(scene: Reconstruction, look: Look) -> dict[str, Any]:
     centre = look.to_viewer(middle[:3, 3])
     # The path seen from the side of its own extent, so that long ones are in the picture.
     reach = float(np.ptp(look.to_viewer(scene.world_from_cam[:, :3, 3]), axis=0).max())
-    back = max(0.55 * look.depth, 0.8 * reach)
+    back = max(0.55 * look.depth, 1.1 * reach)
     eye = centre - back * forward + 0.5 * back * look.up
     # A little below the middle of the scene: the lower edge of the window belongs to the timeline.
     target = centre + 0.8 * look.depth * forward - 0.08 * look.depth * look.up

@@ -65,10 +65,11 @@ function ready(i) {
 
 function advance(now) {
   const { times } = first.about, n = times.length, last = n - 1;
-  const beat = n > 1 ? times[last] / last : 1;
+  // A source may give one time to several frames; each is shown for a moment all the same.
+  const beat = Math.max(times[last] / Math.max(last, 1), 0.005);
   clock += ((now - lastFrame) / 1000) * Number(by("speed").value);
   while (state.playing) {
-    const lasts = state.moment < last ? times[state.moment + 1] - times[state.moment] : beat;
+    const lasts = state.moment < last ? Math.max(times[state.moment + 1] - times[state.moment], 0.005) : beat;
     if (clock < lasts) return;
     const next = (state.moment + 1) % n;
     // Like any video: time waits for what is not there yet.
