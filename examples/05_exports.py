@@ -12,7 +12,8 @@ import align3r
 from align3r.config import Options, OutputOptions
 
 video = Path(__file__).with_name("clip.mp4")
-options = Options(output=OutputOptions(overwrite=True))
+# Only what exports need; the pictures and the page are those of lesson 1.
+options = Options(output=OutputOptions(overwrite=True, html=False, pictures=False))
 scene = align3r.reconstruct(video, out="out/exports_scene", options=options)
 
 # Each is written whole or not at all, and a second call replaces it. `align3r export --help` lists
