@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from devtools import Browser, find_chromium
+from devtools import FOCAL, HEIGHT, WIDTH, Browser, find_chromium
 
 from align3r.io.maps import ArrayMaps
 from align3r.reconstruction import Reconstruction
-
-WIDTH, HEIGHT, FOCAL = 160, 120, 150.0
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -16,6 +16,9 @@ import cv2
 import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
+WIDTH, HEIGHT, FOCAL = 160, 120, 150.0
+"""The camera of the room that the tests look at."""
+
 # No GPU is needed: SwiftShader draws WebGL on the processor.
 FLAGS = [
     "--headless=new",

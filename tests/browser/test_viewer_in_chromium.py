@@ -11,8 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import HEIGHT, WIDTH
-from devtools import Browser
+from devtools import HEIGHT, WIDTH, Browser
 
 from align3r.io.maps import ArrayMaps
 from align3r.io.result import load, save_result

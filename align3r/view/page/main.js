@@ -97,7 +97,7 @@ function frame(now) {
 // A slow machine draws fewer points while things move, evenly, and all of them when they rest.
 function adapt(gap) {
   state.fps += (1000 / Math.max(gap, 1) - state.fps) * 0.1;
-  if (gap > 60) state.detail = Math.max(0.05, state.detail * Math.max(50 / gap, 0.3));
+  if (gap > 60) state.detail = Math.max(0.12, state.detail * Math.max(50 / gap, 0.3));
   else if (gap < 30) state.detail = Math.min(1, state.detail * 1.1);
 }
 
