@@ -14,7 +14,7 @@ import fuzz
 from fuzz_mutations import mutate
 from fuzz_readers import READERS
 
-FILES = {"weights": 25, "whole command": 15, "result: all exports": 6, "video": 60}
+FILES = {"weights": 25, "whole command": 10, "result: all exports": 4, "video": 60}
 """How many files of readers that take their time; 100 of the others."""
 
 
