@@ -90,6 +90,17 @@ def test_an_image_without_truth_has_no_errors(kind: str) -> None:
     assert got and all(np.isnan(value) for value in got.values())
 
 
+@pytest.mark.parametrize("kind", ["metric", "scale", "affine", "disparity"])
+def test_a_prediction_with_holes_has_no_numbers(kind: str) -> None:
+    truth = scene()
+    assert truth.points is not None
+    depth, points = truth.depth.copy(), truth.points.copy()
+    depth[20], points[20] = np.nan, np.nan
+    got = moge_errors(truth, MogePrediction(depth, points, kind=kind))  # type: ignore[arg-type]
+    rel = [value for name, value in got.items() if name.endswith("_rel")]
+    assert rel and np.isnan(rel).all()
+
+
 def test_predictions_that_do_not_fit_are_refused() -> None:
     truth = scene()
     with pytest.raises(UsageError, match="'relative' does not exist"):
@@ -258,6 +269,22 @@ def test_a_pose_is_found_from_matches() -> None:
     assert two_view_error(pose, pose[:3, :3], -pose[:3, 3])[1] < 1e-6
     assert two_view_error(np.eye(4), np.eye(3), pose[:3, 3]) == (0.0, 0.0)
     assert pose_from_matches((first[:4], second[:4]), (k, k)) is None
+
+
+def test_reciprocal_matches_by_a_table() -> None:
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=(30, 3)), rng.normal(size=(20, 3))
+    one[4], two[[0, 7]] = np.nan, np.inf
+    table = np.linalg.norm(one[:, None] - two[None], axis=2)
+    table = np.where(np.isfinite(table), table, np.inf)
+    want = [
+        (i, j)
+        for j in range(20)
+        for i in range(30)
+        if np.isfinite(table[i, j]) and table[i, j] == table[i].min() == table[:, j].min()
+    ]
+    found = reciprocal_matches(one, two)
+    assert list(zip(*(k.tolist() for k in found), strict=True)) == want and len(want) > 5
 
 
 def test_reciprocal_matches_of_nothing() -> None:

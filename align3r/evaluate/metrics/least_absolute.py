@@ -14,6 +14,7 @@ Chunks = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
 
 SAMPLE = 1 << 16
 _ROUNDS = 12
+_WIDTH = 12.0
 _ZERO = 1e-12
 
 
@@ -45,20 +46,25 @@ def least_absolute_line(
         pull: Slope of a linear term.
 
     Returns:
-        nan without samples. Where all x are the same no scale is fixed: then the shift is 0.
+        nan without samples, or if the pull outdoes them all. Where all x are the same no scale is
+        fixed: then the shift is 0.
     """
     w = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=np.float64)
     x, y, w = (np.asarray(v, dtype=np.float64)[w > 0] for v in (x, y, w))
     if not len(x):
         return Line(np.nan, np.nan)
     if np.ptp(x) == 0:
-        level = weighted_median(y, w, pull=pull[1])
+        if any(pull):
+            return Line(np.nan, np.nan)
+        level = weighted_median(y, w)
         return Line(level / x[0], 0.0) if x[0] else Line(1.0, level)
     scale = _least_squares(x, y, w).scale
     through = int(np.argmin(np.abs(y - scale * x - weighted_median(y - scale * x, w))))
     line, cost = Line(scale, np.nan), np.inf
     while True:
         turned = _turn(x, y, w, through, pull=pull)
+        if not np.isfinite(turned.scale):
+            return turned
         turned_cost = _cost(x, y, w, turned, pull=pull)
         if not turned_cost < cost:
             return line
@@ -84,15 +90,18 @@ def least_absolute_line_of_chunks(chunks: Chunks) -> Line:
     if step == 1 or not np.isfinite(line.scale):
         return line
     middle = lower_median(x)
-    spread = max(lower_median(np.abs(x - middle)), 1e-12 * abs(middle))
+    spread = max(lower_median(np.abs(x - middle)), 1e-12 * abs(middle), np.finfo(np.float64).tiny)
     error = lower_median(np.abs(line.scale * x + line.shift - y))
-    band = 12.0 / np.sqrt(len(x)) * max(error, 1e-9 * lower_median(np.abs(y)))
+    band = _WIDTH / np.sqrt(len(x)) * max(error, 1e-9 * lower_median(np.abs(y)))
     for _ in range(_ROUNDS):
         near = _Near(line, band, middle, spread)
         better = near.solve(chunks)
+        band *= 4.0
+        if not np.isfinite(better).all():
+            continue  # The band holds too few values to say anything.
         if near.holds(chunks, better):
             return better
-        line, band = better, 4.0 * band
+        line = better
     y, x = _every(chunks, 1)
     return least_absolute_line(x, y)
 

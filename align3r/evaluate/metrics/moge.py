@@ -65,7 +65,8 @@ def moge_errors(truth: MogeTruth, prediction: MogePrediction) -> dict[str, float
         `<what>_rel` and `<what>_delta1` with <what> one of depth_metric, depth_scale_invariant,
         depth_affine_invariant, disparity_affine_invariant, points_metric, points_scale_invariant,
         points_affine_invariant, local_points; `fov_x_mae`, `fov_x_deviation` (signed), degrees;
-        `boundary_f1_radius1` to 3. nan where no pixel is valid.
+        `boundary_f1_radius1` to 3. nan where no pixel is valid
+        or a valid one has no prediction.
 
     Raises:
         ValueError: The shapes do not fit.
@@ -111,7 +112,7 @@ def affine_depth(gt: np.ndarray, pred: np.ndarray) -> np.ndarray:
 
 def affine_disparity(gt: np.ndarray, disparity: np.ndarray) -> np.ndarray:
     """(2,) scale and shift of predicted on true disparity by least squares, of (n,) samples."""
-    if not len(gt):
+    if not len(gt) or not np.isfinite(disparity).all():
         return np.full(2, np.nan)
     columns = np.stack([disparity, np.ones(len(disparity))], axis=1)
     return np.asarray(np.linalg.lstsq(columns, 1.0 / gt, rcond=None)[0])

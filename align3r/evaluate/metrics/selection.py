@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-_BUCKETS = 1 << 16
+_BITS = 18
+_BUCKETS = 1 << _BITS
+_ROUNDING = 1e-12
+_SIGN = 1 << (_BITS - 1)
 
 
 def weighted_median(
@@ -17,17 +20,18 @@ def weighted_median(
     Args:
         values: (n,).
         weights: (n,), none negative; None for equal ones.
-        pull: Slope of a linear term, smaller in size than the sum of the weights.
+        pull: Slope of a linear term.
 
     Returns:
-        nan if there are no values or no weight.
+        nan if there are no values or no weight, or if the pull outdoes all weights, so that no
+        value is best.
     """
     if weights is None and not pull:
         return lower_median(values)
     weights = np.ones(len(values)) if weights is None else weights
     order = np.argsort(values)
     reached = np.cumsum(weights[order])
-    if not len(values) or not reached[-1] > 0:
+    if not len(values) or not reached[-1] > 0 or abs(pull) > reached[-1] * (1 + _ROUNDING):
         return np.nan
     place = np.searchsorted(reached, 0.5 * (reached[-1] - pull))
     return float(values[order[min(place, len(values) - 1)]])
@@ -44,7 +48,7 @@ def lower_median(values: np.ndarray) -> float:
 class StreamedMedian:
     """The weighted median of values that are seen twice in chunks and never held together.
 
-    The first round counts the weight in buckets of 6 % width (the upper bits of the floating
+    The first round counts the weight in buckets of 1.5 % width (the upper bits of the floating
     point number), the second keeps the values of the bucket in which half is reached.
     """
 
@@ -81,7 +85,7 @@ class StreamedMedian:
 
 def _buckets(values: np.ndarray) -> np.ndarray:
     """Numbers of buckets, in the order of the values."""
-    bits = (np.asarray(values, dtype=np.float64) + 0.0).view(np.uint64) >> np.uint64(48)
+    bits = (np.asarray(values, dtype=np.float64) + 0.0).view(np.uint64) >> np.uint64(64 - _BITS)
     upper = bits.astype(np.int64)
     # Negative numbers have the sign bit and run backwards.
-    return np.where(upper & 0x8000, upper ^ 0xFFFF, upper | 0x8000)
+    return np.where(upper & _SIGN, upper ^ (_BUCKETS - 1), upper | _SIGN)

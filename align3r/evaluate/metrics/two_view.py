@@ -26,18 +26,19 @@ def reciprocal_matches(one: np.ndarray, two: np.ndarray) -> tuple[np.ndarray, np
     """Points of two clouds in one frame that are each other's nearest.
 
     Args:
-        one: (N, 3).
-        two: (M, 3).
+        one: (N, 3); those that are not finite have no match.
+        two: (M, 3), likewise.
 
     Returns:
         (K,) indices into `one` and (K,) into `two`, in the order of `two`.
     """
-    if not len(one) or not len(two):
+    i, j = (np.flatnonzero(np.isfinite(points).all(axis=1)) for points in (one, two))
+    if not len(i) or not len(j):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    nearest_two = cKDTree(two).query(one)[1]
-    nearest_one = cKDTree(one).query(two)[1]
-    kept = np.flatnonzero(nearest_two[nearest_one] == np.arange(len(two)))
-    return nearest_one[kept], kept
+    nearest_two = cKDTree(two[j]).query(one[i])[1]
+    nearest_one = cKDTree(one[i]).query(two[j])[1]
+    kept = np.flatnonzero(nearest_two[nearest_one] == np.arange(len(j)))
+    return i[nearest_one[kept]], j[kept]
 
 
 def pose_from_matches(
