@@ -26,6 +26,7 @@ from align3r.evaluate.metrics.temporal import TemporalConsistency
 from align3r.evaluate.metrics.trajectory import (
     align_trajectory,
     path_length,
+    statistics,
     trajectory_errors,
     trajectory_residuals,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "resize_depth",
     "sequence_depth_errors",
     "share_below",
+    "statistics",
     "trajectory_errors",
     "trajectory_residuals",
     "two_view_error",

@@ -26,7 +26,7 @@ def average_rows(
     out = {}
     for name in names:
         values = np.array([row.get(name, np.nan) for row in rows], dtype=np.float64)
-        there = ~np.isnan(values) & (weights > 0)
+        there = ~np.isnan(values)
         total = weights[there].sum()
         out[name] = float(values[there] @ weights[there] / total) if total else np.nan
     return out if weight is None else out | {weight: float(weights.sum())}

@@ -141,7 +141,7 @@ def trajectory_residuals(
         raise ValueError(f"motions over {delta} frames: at least 1 is needed")
     fit = _fit(gt, est, align, scale=scale, refuse_lines=refuse_lines)
     aligned = fit.apply(est)
-    start = np.arange(0, max(len(gt) - delta, 0), 1 if all_pairs else delta)
+    start = np.arange(0, len(gt) - delta, 1 if all_pairs else delta)
     gt_motion, est_motion = (_inverse(p[start]) @ p[start + delta] for p in (gt, aligned))
     error = _inverse(gt_motion) @ est_motion
     return TrajectoryResiduals(
