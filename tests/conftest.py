@@ -25,6 +25,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FOURCC = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes that share the cores keep to one thread each, with the programs they start."""
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The real sequences, beside the checkout or where ALIGN3R_TEST_DATA says."""
