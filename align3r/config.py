@@ -250,8 +250,6 @@ class ExportOptions:
     """Grey levels of a 16-bit depth image to one unit of length; 1000 makes metres into mm."""
     overwrite: bool = False
     """Replace a folder that is there and is no export of the same format."""
-    seed: int = 0
-    """Chooses the points that are kept when there are too many."""
     colmap: ColmapOptions = field(default_factory=ColmapOptions)
     nerfstudio: NerfstudioOptions = field(default_factory=NerfstudioOptions)
 

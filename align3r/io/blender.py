@@ -21,9 +21,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from align3r.config import ExportOptions
+from align3r.io.axes import CV_FROM_GL
 from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
 from align3r.io.export_frames import ExportFrames, export_frames
-from align3r.io.glb import CV_FROM_GL
 from align3r.io.jsonable import readable_json
 from align3r.io.ply import write_points_ply
 from align3r.io.png import write_image

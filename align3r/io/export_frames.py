@@ -18,7 +18,6 @@ from align3r.config import ExportOptions
 from align3r.errors import InputError, UsageError
 from align3r.geometry.cameras import resize_intrinsics
 from align3r.io.images import shrink
-from align3r.io.lenses import Undistorter
 from align3r.io.maps import upsample_depth
 from align3r.io.sources import Source
 from align3r.io.video import source_images
@@ -55,10 +54,8 @@ class ExportFrames:
         if self.source is None:
             yield from (self.scene.image(i) for i in range(len(self)))
             return
-        undistorter, lenses = Undistorter(), self.scene.lenses
-        for i, image in enumerate(source_images(self.source, self.scene.frame_index)):
-            if lenses:
-                image = undistorter.apply(image, lenses[i])
+        found = source_images(self.source, self.scene.frame_index, lenses=self.scene.lenses)
+        for i, image in enumerate(found):
             self._check_alike(i, image)
             yield image
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from align3r.config import ExportOptions
 from align3r.errors import UsageError
+from align3r.io.axes import CV_FROM_GL
 from align3r.io.clouds import static_cloud
 from align3r.io.depth_images import checked_levels, fits_16_bits
 from align3r.io.export_frames import ExportFrames, export_frames
@@ -20,9 +21,6 @@ from align3r.io.jsonable import readable_json
 from align3r.io.ply import write_points_ply
 from align3r.io.png import write_depth_png, write_image, write_mask_png
 from align3r.reconstruction import Reconstruction
-
-GL_FROM_CV = np.diag([1.0, -1.0, -1.0, 1.0])
-"""Camera axes: x right, y up, z backward from x right, y down, z forward."""
 
 
 def write_nerfstudio(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
@@ -56,7 +54,7 @@ def write_nerfstudio(scene: Reconstruction, path: Path, options: ExportOptions) 
         entry = {
             "file_path": f"images/{i:06d}.{options.image_format}",
             "depth_file_path": f"depths/{i:06d}.{'png' if as_png else 'npy'}",
-            "transform_matrix": (scene.world_from_cam[i] @ GL_FROM_CV).tolist(),
+            "transform_matrix": (scene.world_from_cam[i] @ CV_FROM_GL).tolist(),
             "time": float(scene.times[i]),
         }
         write_image(rgb, path / entry["file_path"])

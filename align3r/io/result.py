@@ -15,8 +15,6 @@ Files are numbered by position in the result; `frame` tells the number in the so
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from align3r.errors import InputError
 from align3r.io.arrays import read_npz
 from align3r.io.exr import write_exr
 from align3r.io.files import check_inside, check_pixels, read_json
-from align3r.io.jsonable import jsonable
+from align3r.io.jsonable import jsonable, readable_json
 from align3r.io.maps import FolderMaps
 from align3r.io.ply import write_ply
 from align3r.io.png import write_jpg, write_mask_png
@@ -82,10 +80,7 @@ def save_result(
         )
         for extra in extras:
             extra(scene, folder)
-        text = json.dumps(_scene_json(scene), indent=2, allow_nan=False)
-        # Lists of numbers on one line each: no string holds a line break that is not escaped.
-        text = re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text)
-        (folder / "scene.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "scene.json").write_text(readable_json(_scene_json(scene)), encoding="utf-8")
     return out
 
 

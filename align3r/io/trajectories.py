@@ -10,10 +10,10 @@ from scipy.spatial.transform import Rotation
 
 from align3r.errors import InputError
 from align3r.io.arrays import read_npz
+from align3r.io.axes import CV_FROM_GL
 from align3r.io.calibration_json import read_json
 from align3r.io.files import read_text
 
-_CV_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
 _SQUARE = 1e-3
 
 
@@ -97,7 +97,7 @@ def _read_nerfstudio(path: Path) -> dict[str, np.ndarray]:
             pose = np.concatenate([pose, np.eye(4)[3:]]) if pose.shape == (3, 4) else pose
             if pose.shape != (4, 4) or not isinstance(frame["file_path"], str):
                 raise ValueError
-            found[frame["file_path"]] = pose @ _CV_FROM_GL
+            found[frame["file_path"]] = pose @ CV_FROM_GL
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise _not_poses(path, wanted) from error
     if not found or not all(_is_rigid(pose) for pose in found.values()):
