@@ -65,6 +65,11 @@ class Reconstruction:
         return len(self.world_from_cam)
 
     @property
+    def in_metres(self) -> bool:
+        """Whether the unit of length is the metre: a depth prior or the user says so."""
+        return self.scale == "prior-metric" or self.info.get("scale_to_metres") == 1.0
+
+    @property
     def lenses(self) -> tuple[LensCamera, ...]:
         """N cameras that took the frames of the source, where their distortion was undone.
 

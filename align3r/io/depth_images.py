@@ -59,7 +59,7 @@ def write_depth_pngs(scene: Reconstruction, path: Path, options: ExportOptions) 
         "levels_per_unit": levels,
         "unknown": 0,
         "depth": "z, along the optical axis",
-        "unit": "metres" if scene.scale == "prior-metric" else scene.scale,
+        "unit": "metres" if scene.in_metres else scene.scale,
     }
     (path / "depth.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 

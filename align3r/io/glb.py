@@ -19,19 +19,20 @@ from scipy.spatial.transform import Rotation
 
 from align3r import __version__
 from align3r.config import ExportOptions
+from align3r.io.axes import CV_FROM_GL
 from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
 from align3r.io.gltf import LINES, POINTS, Gltf, glb_file
 from align3r.reconstruction import Reconstruction
 
 YUP_FROM_WORLD = np.diag([1.0, -1.0, -1.0, 1.0])
 """glTF (x right, y up, z backward) from our world (x right, y down, z forward)."""
-CV_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
-"""Our camera axes from those of glTF and Blender, whose cameras look along -z with y up."""
 
 _FRUSTUM_EDGES = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1]])
 _FIRST_RGB, _LAST_RGB, _NOW_RGB = (255, 64, 0), (0, 64, 255), (255, 220, 40)
 _FRUSTUM_SHARE = 0.05
 """Depth of a frustum in typical distances: it can be seen and does not hide the scene."""
+_LEAST_GAP = 1e-3
+"""Seconds between two frames: key times must increase, and a source may give one time twice."""
 
 
 def write_glb(
@@ -101,8 +102,11 @@ class _Keys:
 
     @staticmethod
     def of(times: np.ndarray) -> _Keys:
-        begin = times - times[0]
-        last = begin[-1] + (float(np.median(np.diff(times))) if len(times) > 1 else 1.0)
+        begin, gaps = times - times[0], np.diff(times)
+        if (gaps < _LEAST_GAP).any():
+            gaps = np.maximum(gaps, _LEAST_GAP)
+            begin = np.append(0.0, np.cumsum(gaps))
+        last = begin[-1] + (float(np.median(gaps)) if len(times) > 1 else 1.0)
         ends = np.append(begin[1:], last)
         return _Keys(begin.astype(np.float32), ends.astype(np.float32))
 

@@ -21,7 +21,6 @@ from align3r.view.palette import depth_picture, depth_range, spread
 from align3r.view.sampling import StaticBlocks, frame_cloud, moving_cloud
 from align3r.view.trails import follow, join_segments
 
-UNITS = {"relative": "", "prior-metric": "m", "known-camera": ""}
 STATIC_FRAMES = 48
 """Most frames whose static points are shown."""
 
@@ -131,7 +130,7 @@ class Parts:
             "depth": look.depth,
             # Scene units of the typical depth, to write ranges in.
             "depth_units": look.depth / look.scale,
-            "unit": UNITS[scene.scale],
+            "unit": "m" if scene.in_metres else "",
             "scale": scene.scale,
             # The least level that keeps no point below the wanted confidence.
             "level": int(packing.confidence_level(self.detail.min_confidence * 1.02)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -233,10 +234,17 @@ def test_megasam_at_its_usual_size_with_one_camera_and_clipped_depth(
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_depth_of_poses_that_are_in_metres(scene: Reconstruction, tmp_path: Path) -> None:
+    known = dataclasses.replace(scene, info={**scene.info, "scale_to_metres": 1.0})
+    known.export("depth-png", tmp_path / "d")
+    assert json.loads((tmp_path / "d" / "depth.json").read_text())["unit"] == "metres"
+
+
 def test_depth_png(scene: Reconstruction, tmp_path: Path) -> None:
     scene.export("depth-png", tmp_path / "d", depth_levels=5000)
     about = json.loads((tmp_path / "d" / "depth.json").read_text())
     assert (about["levels_per_unit"], about["unknown"]) == (5000, 0)
+    assert about["unit"] == "known-camera"
     for i in range(len(scene)):
         levels = cv2.imread(str(tmp_path / "d" / f"{i:06d}.png"), cv2.IMREAD_UNCHANGED)
         assert levels.dtype == np.uint16

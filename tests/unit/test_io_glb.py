@@ -172,6 +172,17 @@ def test_a_path_that_turns_round_has_no_sign_jumps(tmp_path: Path) -> None:
     assert (np.sum(quaternions[1:] * quaternions[:-1], axis=1) > 0.9).all()
 
 
+def test_frames_of_equal_times_take_turns_all_the_same(tmp_path: Path) -> None:
+    scene = small_world(5, still_frame=3)
+    times = scene.times.copy()
+    times[2] = times[1]
+    write_glb(dataclasses.replace(scene, times=times), tmp_path / "scene.glb", max_points=4000)
+    glb = Glb(tmp_path / "scene.glb")
+    begin = float(times[1] - times[0])
+    assert shown(glb, begin + 0.0005) == ["moving_000001"]
+    assert shown(glb, begin + 0.0015) == ["moving_000002"]
+
+
 def test_one_frame_has_no_animation(tmp_path: Path) -> None:
     write_glb(small_world(1), tmp_path / "scene.glb")
     glb = Glb(tmp_path / "scene.glb")
