@@ -43,7 +43,6 @@ def page(results: Sequence[Parts], *, embedded: Mapping[str, str] | None = None)
         "results": [result.about() for result in results],
         "view": first_view(first.scene, first.look),
         "embedded": embedded is not None,
-        "play": True,
     }
     room = resources.files("align3r.view") / "page"
     pieces = {

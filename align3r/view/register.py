@@ -40,7 +40,7 @@ def match_frames(first: Reconstruction, second: Reconstruction) -> np.ndarray:
     Raises:
         InputError: No two frames have the same time.
     """
-    nearest = np.abs(first.times[:, None] - second.times[None]).argmin(axis=1)
+    nearest = nearest_times(first.times, second.times)
     gap = np.abs(first.times - second.times[nearest])
     steps = np.concatenate([np.diff(first.times), np.diff(second.times)])
     most = 0.5 * float(np.median(steps)) if len(steps) else 1e-6
@@ -52,6 +52,15 @@ def match_frames(first: Reconstruction, second: Reconstruction) -> np.ndarray:
             hint="compare two results of the same video",
         )
     return np.stack([matched, nearest[matched]], axis=1)
+
+
+def nearest_times(times: np.ndarray, clock: np.ndarray) -> np.ndarray:
+    """(N,) where in `clock` (M,), in any order, the nearest time to each of `times` (N,) is."""
+    order = np.argsort(clock, kind="stable")
+    right = np.searchsorted(clock[order], times).clip(max=len(clock) - 1)
+    left = np.maximum(right - 1, 0)
+    before, after = (np.abs(clock[order[k]] - times) for k in (left, right))
+    return np.asarray(order[np.where(before <= after, left, right)])
 
 
 def register(first: Reconstruction, second: Reconstruction) -> Similarity:

@@ -16,7 +16,7 @@ import numpy as np
 
 from align3r.errors import Align3rError, InputError
 from align3r.reconstruction import Reconstruction
-from align3r.view.look import choose_look
+from align3r.view.look import Look, choose_look
 from align3r.view.page_text import SECURITY, page
 from align3r.view.parts import Detail, Parts, growing_groups
 from align3r.view.register import register
@@ -91,7 +91,7 @@ def make_parts(
     return parts
 
 
-def _parts(scene: Reconstruction, *, name: str, look: Any, note: str = "") -> Parts:
+def _parts(scene: Reconstruction, *, name: str, look: Look, note: str = "") -> Parts:
     steps, groups = np.arange(len(scene)), growing_groups(len(scene))
     return Parts(scene, look, name=name, steps=steps, groups=groups, detail=Detail(), note=note)
 

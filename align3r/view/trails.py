@@ -46,7 +46,8 @@ class Segments:
 
     def some(self, every: int) -> Segments:
         """The pieces of every n-th trail."""
-        keep = self.trail % every == 0
+        # Counted from 1: number 0 is a multiple of everything and would never be left out.
+        keep = (self.trail + 1) % every == 0
         return Segments(*(column[keep] for column in vars(self).values()))
 
 

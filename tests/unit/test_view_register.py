@@ -12,7 +12,7 @@ import pytest
 from align3r.errors import InputError
 from align3r.reconstruction import Reconstruction
 from align3r.view.look import choose_look
-from align3r.view.register import match_frames, register
+from align3r.view.register import match_frames, nearest_times, register
 from align3r.view.sampling import frame_cloud
 
 MakeScene = Callable[..., Reconstruction]
@@ -69,6 +69,16 @@ def test_frames_are_matched_by_time(make_scene: MakeScene) -> None:
         match_frames(one, other).tolist() == [[1, 0], [3, 1], [5, 2]]
         or len(match_frames(one, other)) == 6
     )
+
+
+def test_the_nearest_time_is_that_of_a_look_at_all_of_them() -> None:
+    rng = np.random.default_rng(0)
+    for n, m in ((1, 1), (5, 1), (1, 5), (40, 30), (30, 40)):
+        times, clock = rng.uniform(0, 1, n), rng.uniform(0, 1, m)
+        times[: n // 3], clock[: m // 3] = 0.5, 0.5  # several at once
+        found = clock[nearest_times(times, clock)]
+        slow = np.abs(times[:, None] - clock).min(axis=1)
+        np.testing.assert_array_equal(np.abs(times - found), slow)
 
 
 def test_results_of_other_times_are_refused(make_scene: MakeScene) -> None:

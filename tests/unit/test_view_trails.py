@@ -6,7 +6,7 @@ import numpy as np
 
 from align3r.io.maps import ArrayMaps
 from align3r.reconstruction import Reconstruction
-from align3r.view.trails import follow, join_segments
+from align3r.view.trails import Segments, follow, join_segments
 
 N, WIDTH, HEIGHT, FOCAL, DEPTH, STEP = 8, 320, 240, 300.0, 3.0, 4
 """A textured square goes `STEP` pixels to the right a frame, before a camera that goes down."""
@@ -82,3 +82,10 @@ def test_whole_trails_are_left_out() -> None:
     assert 0.2 * len(pieces) < len(some) < 0.5 * len(pieces)
     for trail in np.unique(some.trail):
         assert (some.trail == trail).sum() == (pieces.trail == trail).sum()
+
+
+def test_a_single_long_trail_is_left_out_where_there_is_no_room() -> None:
+    pieces = join_segments(list(follow(scene(), spacing=10)))
+    first = Segments(*(column[pieces.trail == 0] for column in vars(pieces).values()))
+    assert len(first) > 1
+    assert not any(len(first.some(every)) for every in range(2, 100))

@@ -231,5 +231,5 @@ window.align3r = { state, results, eye, show, play };
 (async () => {
   for (const r of results) await r.loadAll();
 })();
-if (manifest.play) play(true);
+play(true);
 invalidate();

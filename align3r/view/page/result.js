@@ -88,6 +88,7 @@ class Result {
       const data = await this.part(kind, i), thing = this.painter.uploadPoints(data);
       thing.sizes = new Uint32Array(65536);
       this.count(new Uint8Array(data), thing.sizes);
+      thing.bytes += thing.sizes.byteLength;
       this.moments.set(key, thing);
       this.forget();
     });
