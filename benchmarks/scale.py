@@ -162,7 +162,6 @@ def timed_parts() -> Iterator[dict[str, float]]:
             space[name] = work
 
 
-@dataclasses.dataclass
 def first_pairs(
     predictions: PairPredictions, flows: PairFlows, count: int
 ) -> tuple[PairPredictions, PairFlows]:

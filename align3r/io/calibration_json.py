@@ -164,6 +164,9 @@ def _coefficients(found: Mapping[str, Any], fisheye: bool) -> list[float]:
     values = [float(found.get(name, 0.0)) for name in names]
     if fisheye:
         return values
+    if "fl_x" in found and any(values[5:]):
+        # For nerfstudio k4 is one more power of the radius, for OpenCV a denominator.
+        raise ValueError(f"its k4 is {values[5]:g}, a coefficient that OpenCV's lens does not have")
     if any(values[4:]):
         return values
     return values[:4]

@@ -131,7 +131,7 @@ def _embed(parts: Parts, pictures: Mapping[str, bytes], *, room: int) -> dict[st
     room -= len(static)
     moving = [parts.part("moving", i) for i in range(len(parts.steps))]
     most = MOST_MOVING
-    while sum(min(len(data), most * packing.POINT.itemsize) for data in moving) > room:
+    while most and sum(min(len(data), most * packing.POINT.itemsize) for data in moving) > room:
         most = int(0.95 * most)
     points |= {f"part/0/moving/{i}": thin_packed(data, most) for i, data in enumerate(moving)}
     elements = {key: _element(key, zlib.compress(data, 6), True) for key, data in points.items()}

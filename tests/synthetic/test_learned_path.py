@@ -117,10 +117,10 @@ def first_guesses(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """What is taken to move before anything is solved, noted when it is looked at again."""
     guesses, look = list[np.ndarray](), solving.see_motion_again
 
-    def noted(solution: Solution, found: PairPredictions, *rest: Any) -> np.ndarray:
+    def noted(solution: Solution, found: PairPredictions, *rest: Any, **more: Any) -> np.ndarray:
         assert found.moving is not None
         guesses.append(found.moving)
-        return look(solution, found, *rest)
+        return look(solution, found, *rest, **more)
 
     monkeypatch.setattr(solving, "see_motion_again", noted)
     return guesses

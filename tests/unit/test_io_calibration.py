@@ -136,6 +136,7 @@ def test_every_frame_has_the_camera_of_its_name(tmp_path: Path) -> None:
         ('{"model": "PINHOLE", "params": [1, 2]}', "2 parameters"),
         ('{"model": "BOX", "params": [1, 2]}', "the model 'BOX'"),
         ('{"fl_x": 500}', "'cx' is missing"),
+        ('{"fl_x": 500, "cx": 1, "cy": 1, "k4": 0.1}', "k4 is 0.1"),
         ('{"frames": [{"file_path": "a"}]}', "'fl_x' is missing"),
         ('{"frames": [{"file_path": 3, "fl_x": 1}]}', "a file_path is 3"),
         ('{"frames": 7}', "is no calibration"),

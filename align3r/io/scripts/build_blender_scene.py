@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build a scene that align3r has exported, in Blender 4.2 or newer.
 
     blender --python build_scene.py                                      look at it
