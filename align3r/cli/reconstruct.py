@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,4 +153,4 @@ def print_outcome(info: dict[str, object], out: Path, lines: Lines) -> None:
     for name, what in FILES.items():
         if (out / name).exists():
             print(f"  {name:<12} {what}")
-    print(f"look around: align3r view {out}")
+    print(f"look around: align3r view {shlex.quote(str(out))}")

@@ -57,6 +57,11 @@ class Room:
     """Main memory of the whole machine, or the budget: unlike what is free, it does not change from
     run to run, nor does what is decided by it."""
 
+    @property
+    def is_budget(self) -> bool:
+        """Whether a budget, not what is free, says how much may be used."""
+        return self.memory == self.machine
+
 
 @dataclass(frozen=True)
 class MemoryPlan:
@@ -221,10 +226,11 @@ def require_room(plan: MemoryPlan, room: Room) -> None:
     needed, there, of = (plan.total_gb, room.memory / GB, "memory")
     if not short_of_memory:
         needed, there, of = (plan.disk_bytes / GB, room.disk / GB, "disk")
+    free = "allowed" if short_of_memory and room.is_budget else "free"
     raise NoRoomError(
         f"{_count(plan.n_frames, 'frame')} of {width}x{height} with "
         f"{_count(plan.n_pairs, 'pair')} {'needs' if plan.n_frames == 1 else 'need'} "
-        f"{needed:.1f} GB of {of}, {there:.1f} GB are free",
+        f"{needed:.1f} GB of {of}, {there:.1f} GB are {free}",
         hint=_ways_out(plan, room),
     )
 
@@ -252,11 +258,24 @@ def _ways_out(plan: MemoryPlan, room: Room) -> str:
             break
     if plan.total_bytes <= room.memory:
         ways.append("-o on a disk with more room")
+    elif room.is_budget:
+        ways.append(f"--memory-budget {_least_budget(plan, room):.1f}")
     elif not ways:
-        return "use --pairs.graph keyframes with --pairs.group 5, or a machine with more memory"
+        return "use a machine with more memory, or --start and --stop to take less of the video"
     else:
         ways.append("--pairs.group 5 (about half the pairs of groups of 10)")
     return "add " + ", or ".join(ways)
+
+
+def _least_budget(plan: MemoryPlan, room: Room) -> float:
+    """GB, in tenths, that the same video fits in. A larger budget is also used more freely."""
+    tenths = math.ceil(10 * plan.total_gb)
+    while True:
+        memory = int(tenths * GB / 10)
+        wider = replace(room, memory=memory, machine=memory)
+        if plan_memory(plan, wider).total_bytes <= memory:
+            return tenths / 10
+        tenths += max(1, tenths // 20)
 
 
 def _smaller(plan: MemoryPlan, long_side: int) -> MemoryPlan:

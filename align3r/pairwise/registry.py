@@ -122,8 +122,12 @@ def choose_model(options: Options) -> ModelName:
     """The model asked for; `auto` says which it took and why.
 
     Raises:
-        UsageError: Weights are given, but not for which model.
+        UsageError: There is no such model, or weights are given, but not for which model.
     """
+    if options.model not in ("auto", *MODELS):
+        raise UsageError(
+            f"there is no model {options.model!r}", hint=f"use auto or one of {', '.join(MODELS)}"
+        )
     if options.model != "auto":
         if options.model == "geometric" and options.network.weights is not None:
             raise UsageError(

@@ -16,6 +16,7 @@ from align3r.config import (
     PriorName,
     PriorOptions,
 )
+from align3r.errors import UsageError
 from align3r.pairwise import registry
 from align3r.pairwise.registry import (
     choose_model,
@@ -59,6 +60,12 @@ def test_auto_on_a_gpu_needs_all_weights(gpu: set[str]) -> None:
 def test_a_named_model_is_kept(gpu: set[str], model: ModelName) -> None:
     gpu |= {"dust3r", "align3r-depthpro", "depthpro"}
     assert choose_model(Options(model=model)) == model
+
+
+def test_a_model_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(UsageError, match="no model 'foo'") as caught:
+        choose_model(Options(model="foo"))  # type: ignore[arg-type]
+    assert "geometric" in caught.value.hint
 
 
 def test_options_that_nothing_reads_are_named() -> None:

@@ -144,5 +144,18 @@ def test_both_ways_out_do_fit(options: PairOptions, memory: float, disk: float) 
 @pytest.mark.parametrize("memory", [0.1, 0.6])
 def test_no_room_for_any_plan_says_so(memory: float) -> None:
     with pytest.raises(NoRoomError, match="GB are free") as caught:
-        require_room(plan_memory(wanted(30), room(memory)), room(memory))
+        there = room(memory, machine=64)
+        require_room(plan_memory(wanted(30), there), there)
     assert "more memory" in caught.value.hint
+
+
+@pytest.mark.parametrize("budget", [0.1, 0.6])
+def test_a_budget_that_is_too_small_for_any_plan_says_which_is_not(budget: float) -> None:
+    there = room(budget, machine=budget)
+    with pytest.raises(NoRoomError, match=f"{budget} GB are allowed") as caught:
+        require_room(plan_memory(wanted(30), there), there)
+    found = re.fullmatch(r"add --memory-budget ([\d.]+)", caught.value.hint)
+    assert found is not None
+    enough = room(float(found[1]), machine=float(found[1]))
+    require_room(plan_memory(wanted(30), enough), enough)
+    assert float(found[1]) < 3
