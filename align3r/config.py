@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -249,9 +250,28 @@ class ExportOptions:
     depth_levels: float = 1000.0
     """Grey levels of a 16-bit depth image to one unit of length; 1000 makes metres into mm."""
     overwrite: bool = False
-    """Replace a folder that is there and is no export of the same format."""
+    """Replace what is there: a folder that is no export of the same format, or a file that is not
+    in OUT/export."""
     colmap: ColmapOptions = field(default_factory=ColmapOptions)
     nerfstudio: NerfstudioOptions = field(default_factory=NerfstudioOptions)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no export can make sense of.
+
+        Raises:
+            UsageError: A number is out of its range or not a number.
+        """
+        for name, value, least in (
+            ("min-confidence", self.min_confidence, 0),
+            ("max-points", self.max_points, 1),
+            ("max-frame-points", self.max_frame_points, 1),
+        ):
+            if not least <= value < math.inf:
+                raise UsageError(f"--{name} is {value}", hint=f"it is at least {least}, and finite")
+        if not 0 < self.depth_levels < math.inf:
+            raise UsageError(
+                f"--depth-levels is {self.depth_levels:g}", hint="it is positive; 1000 is usual"
+            )
 
 
 _LEAST = {

@@ -13,6 +13,7 @@ from align3r.errors import UsageError
 from align3r.given import Given, read_given
 from align3r.io.leftovers import remove_leftovers
 from align3r.io.lock import one_run_at_a_time
+from align3r.io.places import check_inputs_stay, output_place
 from align3r.io.sources import Source, absolute_source
 from align3r.io.whole import check_output
 from align3r.outcome import as_reconstruction, check_scale, told
@@ -73,7 +74,8 @@ def reconstruct(
     report = as_report(progress)
     if out is None:
         return _reconstruct(source, None, options, report, shared=shared)
-    out = Path(out)
+    out = output_place(out)
+    check_inputs_stay(out, source, options)
     try:
         check_output(out, options.output.overwrite)
     except UsageError:
@@ -194,13 +196,15 @@ def plan(source: Source, options: Options, *, out: str | Path | None = None) -> 
     """Read the input and plan, without computing anything but the pairs to look at.
 
     Raises:
+        UsageError: `out` can be no folder for a result.
         InputError: The input cannot be read.
         NoRoomError: The plan does not fit the memory, or the disk.
         WeightsError: There are no such weights.
     """
     options = _resolved(options, {})
+    out = None if out is None else output_place(out)
     given = read_given(source, options, fit=MODELS[options.model].fit, report=as_report(False))
-    room = room_of(options, None if out is None else Path(out))
+    room = room_of(options, out)
     memory = plan_run(given, options, room, staged=out is not None)
     require_room(memory, room)
     return Plan(memory, room, tuple(missing_weights(options)))

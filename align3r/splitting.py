@@ -20,6 +20,7 @@ from align3r.config import InputOptions, Options
 from align3r.errors import Align3rError, SolveError
 from align3r.io.cache import fingerprint
 from align3r.io.lock import one_run_at_a_time
+from align3r.io.places import check_inputs_stay, output_place
 from align3r.io.result import load
 from align3r.io.sources import Source, resolve_source
 from align3r.io.video import read_frames
@@ -63,7 +64,8 @@ def reconstruct_shots(
         SolveError: No shot at all can be solved.
         Align3rError: Whatever else `reconstruct` raises.
     """
-    out, options = Path(out), options or Options()
+    out, options = output_place(out), options or Options()
+    check_inputs_stay(out, source, options)
     check_output(out, options.output.overwrite)
     with one_run_at_a_time(out):
         frames = _glance(source, options.input, progress)

@@ -16,8 +16,8 @@ video = Path(__file__).with_name("clip.mp4")
 options = Options(output=OutputOptions(overwrite=True, html=False, pictures=False))
 scene = align3r.reconstruct(video, out="out/exports_scene", options=options)
 
-# Each is written whole or not at all, and a second call replaces it. `align3r export --help` lists
-# all formats; docs/exports.md says how to open them.
+# Each is written whole or not at all, and `overwrite` lets a second call replace the files of the
+# first. `align3r export --help` lists all formats; docs/exports.md says how to open them.
 folder = Path("out/exports")
 for to, name in {
     "glb": "scene.glb",  # drop it into a web page of three.js, into Blender, or a 3D viewer
@@ -26,7 +26,7 @@ for to, name in {
     "tum": "trajectory.txt",  # evo and friends
     "colmap": "colmap",  # Gaussian splatting
 }.items():
-    path = scene.export(to, folder / name, max_points=50_000)
+    path = scene.export(to, folder / name, max_points=50_000, overwrite=True)
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     print(f"{to:11} {sum(file.stat().st_size for file in files) / 1e6:6.1f} MB  {path}")
 

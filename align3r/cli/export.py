@@ -29,7 +29,7 @@ class Export(Common):
 
 def run(words: Sequence[str]) -> int:
     """Write every format asked for; each is there whole or not at all."""
-    from align3r.io.exports import EXPORTS, export, find_export
+    from align3r.io.exports import EXPORTS, check_export, export, find_export
 
     # tyro keeps the line breaks before lines that begin with a dash.
     listed = "\n".join(f"- {to}: {kind.name}, {kind.what}." for to, kind in EXPORTS.items())
@@ -48,6 +48,8 @@ def run(words: Sequence[str]) -> int:
     if not args.out:
         check_inside(folder, Path(args.result))
     for to, kind in kinds.items():
+        check_export(to, folder / kind.name, overwrite=args.options.overwrite)
+    for to, kind in kinds.items():
         path = export(scene, to, folder / kind.name, options=args.options)
-        print(f"{path}  {kind.what}")
+        print(f"{path}  {kind.what_with(args.options)}")
     return 0

@@ -15,6 +15,7 @@ from align3r.cli.health import health_lines
 from align3r.cli.terminal import Bars, Lines, start_log, timing_table
 from align3r.config import Options
 from align3r.errors import UsageError
+from align3r.io.places import output_place
 
 FILES = {
     "scene.html": "open in a browser: points, cameras, playback",
@@ -129,7 +130,7 @@ def one_or_many(source: tuple[str, ...]) -> str | list[str]:
 def result_folder(source: tuple[str, ...], out: str | None, suffix: str) -> Path:
     """The folder asked for, or one named after the input in the current folder."""
     if out is not None:
-        return Path(out)
+        return output_place(out)
     # A pattern or a list of images is named after the folder that the images are in.
     first = Path(source[0])
     named = first.parent if len(source) > 1 or any(c in first.name for c in "*?[") else first

@@ -23,6 +23,12 @@ from align3r.evaluate.sequences import Truth, read_truth
 from align3r.evaluate.variations import Run, plan_runs, read_vary
 from align3r.io.cache import fingerprint
 from align3r.io.lock import one_run_at_a_time
+from align3r.io.places import (
+    check_inputs_stay,
+    check_not_inside,
+    check_only_ours,
+    output_place,
+)
 from align3r.io.result import load
 from align3r.io.sources import Source
 from align3r.io.video import read_frames
@@ -79,8 +85,9 @@ def compare(
     """
     options = options or Options()
     options = replace(options, model=choose_model(options))
-    report, out = as_report(progress), Path(out)
+    report, out = as_report(progress), output_place(out)
     asked = read_vary(vary, options)
+    check_inputs_stay(out, source, options)
     check_place(out, overwrite=options.output.overwrite)
     known = _truth(truth)
     runs = plan_runs(asked, options, cache(lambda: _count_frames(source, options, report)))
@@ -206,6 +213,8 @@ def check_place(out: Path, *, overwrite: bool) -> None:
         raise UsageError(
             f"{out} is not a comparison and will not be replaced", hint="choose another with -o"
         )
+    check_not_inside(out)
+    check_only_ours(out)
 
 
 @contextmanager

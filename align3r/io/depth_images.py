@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from align3r.config import ExportOptions
-from align3r.errors import UsageError
 from align3r.io.png import write_depth_png
 from align3r.reconstruction import Reconstruction
 
@@ -29,10 +28,9 @@ def write_depth_pngs(scene: Reconstruction, path: Path, options: ExportOptions) 
     wall at the wrong place is worse than none.
 
     Raises:
-        UsageError: `depth_levels` is not positive.
         OSError: A file cannot be written.
     """
-    levels = checked_levels(options)
+    levels = options.depth_levels
     beyond = known = 0
     medians = []
     for i in range(len(scene)):
@@ -62,19 +60,6 @@ def write_depth_pngs(scene: Reconstruction, path: Path, options: ExportOptions) 
         "unit": "metres" if scene.in_metres else scene.scale,
     }
     (path / "depth.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-
-
-def checked_levels(options: ExportOptions) -> float:
-    """Grey levels to one unit of depth.
-
-    Raises:
-        UsageError: They are not positive.
-    """
-    if not 0 < options.depth_levels < np.inf:
-        raise UsageError(
-            f"--depth-levels is {options.depth_levels:g}", hint="it is positive; 1000 is usual"
-        )
-    return options.depth_levels
 
 
 def within_range(depth: np.ndarray, levels: float) -> np.ndarray:

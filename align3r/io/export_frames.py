@@ -122,6 +122,10 @@ def export_frames(scene: Reconstruction, options: ExportOptions) -> ExportFrames
         # Looking at the first frame tells whether it is there, and whether it is the right one.
         next(frames.images())
     except InputError as error:
+        if must and options.source is None:
+            raise InputError(
+                str(error), hint="say where it is with --source VIDEO, or add --images working"
+            ) from error
         if must:
             raise
         return _working_with_words(scene, str(error))

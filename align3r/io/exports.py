@@ -41,6 +41,11 @@ class Export:
     writer: str
     """`module:function` in this room, imported on use: most formats need a library of their own."""
 
+    def what_with(self, options: ExportOptions) -> str:
+        """What is in it when it is written with these options."""
+        usual = f"{ExportOptions.depth_levels:g} levels"
+        return self.what.replace(usual, f"{options.depth_levels:.10g} levels")
+
     @property
     def is_folder(self) -> bool:
         """Whether the export is a folder of files."""
@@ -122,8 +127,9 @@ def export(
     Args:
         scene: What to write.
         to: A name of `EXPORTS`.
-        path: The file or the folder to write. A file is replaced; a folder is replaced if it is
-            an export of the same format, or with `overwrite`.
+        path: The file or the folder to write. What is there is replaced with `overwrite`; without
+            it, only a file in the folder `export` of a result, or a folder that is an export of
+            the same format.
         options: How; the defaults when not given.
         **overrides: Fields of `ExportOptions` by name.
 
@@ -137,6 +143,7 @@ def export(
     kind, path = find_export(to), Path(path)
     options = _with(options or ExportOptions(), overrides)
     writer = kind.load_writer()
+    check_export(to, path, overwrite=options.overwrite)
     with disk_errors_in_words(path), one_run_at_a_time(path):
         if kind.is_folder:
             _write_folder(scene, to, path, options, writer)
@@ -158,6 +165,45 @@ def find_export(to: str) -> Export:
     return EXPORTS[to]
 
 
+def check_export(to: str, path: Path, *, overwrite: bool) -> None:
+    """Refuse a place that an export must not be written to; nothing is changed.
+
+    Raises:
+        UsageError: It is in a result of align3r, under a file, or taken.
+        InputError: The place cannot be read.
+    """
+    with disk_errors_in_words(path):
+        above = next((folder for folder in path.parents if folder.exists()), path.parent)
+        if above.exists() and not above.is_dir():
+            raise UsageError(
+                f"{above} exists and is not a folder", hint="choose another place with -o"
+            )
+        if _is_result(path.parent):
+            raise UsageError(
+                f"{path.parent} is a result of align3r, and exports would mix with its files",
+                hint="choose another place with -o; without it, exports go to OUT/export",
+            )
+        if find_export(to).is_folder:
+            check_place(path, to, overwrite=overwrite)
+        elif path.is_dir():
+            raise UsageError(f"{path} is a folder", hint="name the file to write")
+        elif (path.is_symlink() or path.exists()) and not (overwrite or _in_export(path)):
+            raise UsageError(
+                f"{path} exists and would be replaced",
+                hint="add --overwrite, or choose another place with -o",
+            )
+
+
+def _is_result(folder: Path) -> bool:
+    return (folder / "scene.json").exists() and (folder / "cameras.npz").exists()
+
+
+def _in_export(path: Path) -> bool:
+    """Whether the file lies in the folder `export` of a result: exports are all it is for."""
+    folder = path.parent.resolve()
+    return folder.name == "export" and _is_result(folder.parent)
+
+
 def _with(options: ExportOptions, overrides: dict[str, Any]) -> ExportOptions:
     names = [field.name for field in fields(ExportOptions)]
     unknown = set(overrides) - set(names)
@@ -167,8 +213,6 @@ def _with(options: ExportOptions, overrides: dict[str, Any]) -> ExportOptions:
 
 
 def _write_file(scene: Reconstruction, path: Path, options: ExportOptions, writer: Writer) -> None:
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", hint="name the file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays the last one: some libraries go by it.
     part = path.with_name(f".part.{path.name}")
@@ -190,7 +234,7 @@ def _write_folder(
         writer(scene, folder, options)
         about = {
             "export": to,
-            "what": EXPORTS[to].what,
+            "what": EXPORTS[to].what_with(options),
             "frames": len(scene),
             "scale": scene.scale,
             "align3r": __version__,

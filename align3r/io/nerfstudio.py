@@ -15,7 +15,7 @@ from align3r.config import ExportOptions
 from align3r.errors import UsageError
 from align3r.io.axes import CV_FROM_GL
 from align3r.io.clouds import static_cloud
-from align3r.io.depth_images import checked_levels, fits_16_bits
+from align3r.io.depth_images import fits_16_bits
 from align3r.io.export_frames import ExportFrames, export_frames
 from align3r.io.jsonable import readable_json
 from align3r.io.ply import write_points_ply
@@ -40,7 +40,7 @@ def write_nerfstudio(scene: Reconstruction, path: Path, options: ExportOptions) 
             f"--nerfstudio.points is {options.nerfstudio.points}", hint="it is at least 0"
         )
     frames = export_frames(scene, options)
-    levels = checked_levels(options)
+    levels = options.depth_levels
     as_png = fits_16_bits((frames.depth(i) for i in range(len(frames))), levels)
     cloud = static_cloud(
         scene, max_points=options.nerfstudio.points, min_confidence=options.min_confidence

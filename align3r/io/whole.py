@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from align3r.errors import InputError, UsageError
+from align3r.io.places import check_not_inside, check_only_ours
 
 _RESULTS = ("scene.json", "shots.json")
 """What a folder holds that may be replaced: a result, or the results of all shots of a video."""
@@ -87,11 +88,15 @@ def check_free(out: Path, *, overwrite: bool) -> None:
     """Refuse a taken place: overwriting replaces results, never anything else.
 
     Raises:
-        UsageError: `out` exists and `overwrite` is off, or `out` is something else than a result.
+        UsageError: `out` exists and `overwrite` is off, `out` is something else than a result or
+            holds more than one, or the current folder lies in it.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UsageError(f"{out} exists and is not a folder", hint="choose another place with -o")
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists():
+        return
+    check_not_inside(out)
+    if not any(out.iterdir()):
         return
     if not overwrite:
         raise UsageError(f"{out} exists already", hint="add --overwrite, or choose another with -o")
@@ -100,6 +105,7 @@ def check_free(out: Path, *, overwrite: bool) -> None:
             f"{out} is not a result of align3r and will not be replaced",
             hint="choose another place with -o",
         )
+    check_only_ours(out)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from align3r.config import OutputOptions
+from align3r.io.places import output_place
 from align3r.io.result import save_result
 from align3r.reconstruction import Reconstruction
 from align3r.view.html import write_html
@@ -39,7 +40,7 @@ def save(scene: Reconstruction, out: str | Path, options: OutputOptions | None =
     extras += [add_pictures] if options.pictures else []
     return save_result(
         scene,
-        Path(out),
+        output_place(out),
         overwrite=options.overwrite,
         max_points=options.max_points,
         min_confidence=options.min_confidence,

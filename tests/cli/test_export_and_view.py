@@ -42,9 +42,10 @@ def test_export_of_nothing_is_3(tmp_path: Path, capsys: Captured) -> None:
     assert "no such folder" in capsys.readouterr().err
 
 
-def test_export_into_a_file_is_3(result: Path, tmp_path: Path) -> None:
+def test_export_into_a_file_is_2(result: Path, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "taken").write_text("")
-    assert main(["export", str(result), "--to", "tum", "-o", str(tmp_path / "taken")]) == 3
+    assert main(["export", str(result), "--to", "tum", "-o", str(tmp_path / "taken")]) == 2
+    assert "taken exists and is not a folder" in capsys.readouterr().err
 
 
 def test_view_serves_until_interrupted(result: Path) -> None:

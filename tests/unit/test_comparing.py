@@ -40,7 +40,7 @@ def earlier(tmp_path: Path, make_clip: Callable[..., Path]) -> Path:
     """A comparison that is there already."""
     out = tmp_path / "both"
     compare(make_clip(), out, vary=["solver"], options=OPTIONS)
-    (out / "note.txt").write_text("mine")
+    (out / "compare.md").write_text("mine")
     return out
 
 
@@ -51,7 +51,7 @@ def test_the_earlier_one_is_in_place_while_the_report_is_written(
     write = comparing.write_report
 
     def note(*args: Any) -> None:
-        seen.append((earlier / "note.txt").exists())
+        seen.append((earlier / "compare.md").read_text() == "mine")
         write(*args)
 
     monkeypatch.setattr(comparing, "write_report", note)
@@ -74,10 +74,10 @@ def test_what_a_killed_run_had_put_aside_is_put_back(
         patch.setattr(comparing, "write_report", fails)
         with pytest.raises(Killed):
             compare(clip, earlier, options=OPTIONS)
-    assert (earlier / "note.txt").read_text() == "mine" and not aside.exists()
+    assert (earlier / "compare.md").read_text() == "mine" and not aside.exists()
     earlier.rename(aside)
     with pytest.raises(UsageError, match="exists already"):
         compare(clip, earlier, options=PLAIN)
-    assert (earlier / "note.txt").read_text() == "mine"
+    assert (earlier / "compare.md").read_text() == "mine"
     compare(clip, earlier, options=OPTIONS)
-    assert not (earlier / "note.txt").exists() and not aside.exists()
+    assert (earlier / "compare.md").read_text() != "mine" and not aside.exists()

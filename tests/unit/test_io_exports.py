@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from align3r.config import ExportOptions
+from align3r.cli.main import main
+from align3r.config import ColmapOptions, ExportOptions, OutputOptions
 from align3r.errors import InputError, UsageError
 from align3r.io.exports import EXPORTS, MARK, Export, export, find_export
 from align3r.reconstruction import Reconstruction
@@ -158,11 +161,11 @@ def test_a_file_is_replaced_when_the_new_one_is_whole(
     folder_format(fail, "notes.txt")
     (tmp_path / "notes.txt").write_text("old")
     with pytest.raises(KeyboardInterrupt):
-        make_scene(1).export("notes", tmp_path / "notes.txt")
+        make_scene(1).export("notes", tmp_path / "notes.txt", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "old"
     folder_format(lambda scene, path, options: path.write_text("new"), "notes.txt")
-    make_scene(1).export("notes", tmp_path / "notes.txt")
+    make_scene(1).export("notes", tmp_path / "notes.txt", overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "new"
     with pytest.raises(UsageError, match="is a folder"):
         make_scene(1).export("notes", tmp_path)
@@ -171,9 +174,89 @@ def test_a_file_is_replaced_when_the_new_one_is_whole(
 def test_a_place_that_cannot_be_written(make_scene: MakeScene, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for to in ("tum", "nerfstudio"):
-        with pytest.raises((InputError, OSError)):
+        with pytest.raises(UsageError, match="file exists and is not a folder"):
             make_scene(1).export(to, tmp_path / "file" / "x")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_of_somebody_else_is_not_replaced(
+    make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    make_scene(2).save(out, options=OutputOptions(html=False, pictures=False))
+    mine.mkdir()
+    (mine / "trajectory.txt").write_text("mine")
+    words = ["export", str(out), "--to", "ply", "tum", "-o", str(mine)]
+    assert main(words) == 2
+    shown = capsys.readouterr().err
+    assert "trajectory.txt exists and would be replaced" in shown and "--overwrite" in shown
+    assert [path.name for path in mine.iterdir()] == ["trajectory.txt"]
+    assert (mine / "trajectory.txt").read_text() == "mine"
+    assert main([*words, "--overwrite"]) == 0
+    assert np.loadtxt(mine / "trajectory.txt").shape == (2, 8)
+    for _ in range(2):  # OUT/export is there for exports: no need to ask
+        assert main(["export", str(out), "--to", "tum"]) == 0
+
+
+@pytest.mark.parametrize("to", ["ply", "colmap"])
+def test_nothing_is_exported_into_a_result(
+    make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    out = tmp_path / "out"
+    make_scene(2).save(out, options=OutputOptions(html=False, pictures=False))
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert main(["export", str(out), "--to", to, "-o", str(out), "--overwrite"]) == 2
+    assert "out is a result of align3r" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--max-points 0",
+        "--max-points=-5",
+        "--max-frame-points 0",
+        "--min-confidence nan",
+        "--min-confidence inf",
+        "--min-confidence=-1",
+        "--depth-levels 0",
+        "--depth-levels nan",
+    ],
+)
+def test_numbers_without_sense_are_2(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    name, value = words.replace("=", " ").split()
+    assert main(["export", "x", "--to", "ply", *words.split()]) == 2
+    assert f"{name} is {value}" in capsys.readouterr().err
+    number: Any = float(value)
+    with pytest.raises(UsageError):
+        ExportOptions(**{name[2:].replace("-", "_"): number})
+
+
+def test_depth_levels_are_told_as_they_are(
+    make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_scene(1).save(tmp_path / "out", options=OutputOptions(html=False, pictures=False))
+    words = ["export", str(tmp_path / "out"), "--to", "depth-png", "--depth-levels", "1e9"]
+    assert main(words) == 0
+    assert "PNG, 1000000000 levels a unit" in capsys.readouterr().out
+    mark = tmp_path / "out" / "export" / "depth-png" / MARK
+    assert "1000000000 levels" in json.loads(mark.read_text())["what"]
+
+
+def test_a_model_without_points_is_no_surprise_if_none_were_asked_for(
+    make_scene: MakeScene, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    none = ColmapOptions(points=0, tracks=0)
+    make_scene(2).export("colmap", tmp_path / "c", images="working", colmap=none)
+    assert "no point" not in caplog.text
+
+
+def test_a_source_that_is_gone_is_asked_for(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene = make_scene(1)
+    scene = replace(scene, info={**scene.info, "source_path": str(tmp_path / "gone.mp4")})
+    with pytest.raises(InputError, match=r"gone\.mp4") as caught:
+        scene.export("vipe", tmp_path / "v", images="source")
+    assert "--source VIDEO" in caught.value.hint
 
 
 _KILLED = """
