@@ -186,8 +186,15 @@ def test_weights_of_another_network_are_refused(
     assert "file:///published.pth" in caught.value.hint
 
 
+def hide_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all of its modules that others have imported."""
+    loaded = [name for name in sys.modules if name.partition(".")[0] == "torchvision"]
+    for name in ("torchvision", "torchvision.models.optical_flow", *loaded):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
 def test_without_torchvision_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision", None)
+    hide_torchvision(monkeypatch)
     with pytest.raises(MissingExtraError, match="torchvision") as caught:
         make_flow("raft", CPU)
     assert "align3r[raft]" in caught.value.hint
@@ -231,7 +238,7 @@ def test_auto_on_a_gpu_takes_raft_only_if_it_is_all_there(
         assert len(caplog.records) == 1
         return flow.name
 
-    monkeypatch.setitem(sys.modules, "torchvision", None)
+    hide_torchvision(monkeypatch)
     assert chosen() == "dis" and "align3r[raft]" in caplog.text
     pretend_torchvision(monkeypatch, url=origin.as_uri())
     assert chosen() == "dis" and str(torch_home) in caplog.text
