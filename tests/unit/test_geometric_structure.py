@@ -10,7 +10,8 @@ from geometric_worlds import CENTRE, FOCAL, angle_deg, shape_error, two_views, w
 
 from align3r.pairwise.geometric.bundle import Cameras, project
 from align3r.pairwise.geometric.motionless import turning_cameras
-from align3r.pairwise.geometric.structure import Structure, fixed_poses, incremental, triangulate
+from align3r.pairwise.geometric.structure import Structure, fixed_poses, incremental
+from align3r.pairwise.geometric.triangulation import triangulate
 from align3r.pairwise.geometric.world import baseline_px, chained, unit_scale, with_all_frames
 
 

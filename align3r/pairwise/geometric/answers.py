@@ -72,8 +72,8 @@ def answer_pairs(
     scene: CalibratedScene,
     flows: GuidedFlows,
     depths: PerFrame[DenseDepth],
-    moving: np.ndarray,
     *,
+    moving: np.ndarray,
     storage: Storage | None = None,
 ) -> PairPredictions:
     """Point maps and confidences of all pairs whose flows are asked for, with these flows."""

@@ -6,6 +6,8 @@ the depth of every frame from all its flows (`frames_depth`), and answers each p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -54,19 +56,21 @@ class GeometricPredictor:
         # Frames and pairs are computed side by side; threads inside each small matrix product
         # would only wait for each other.
         with threadpool_limits(1, user_api="blas"):
-            return self._predict(frames, edges, known, moving, report=report, storage=storage)
+            return self._predict(
+                frames, edges, known, moving=moving, report=report, storage=storage
+            )
 
     def _predict(
         self,
         frames: Frames,
         edges: np.ndarray,
         known: KnownCameras,
-        moving: np.ndarray | None,
         *,
+        moving: np.ndarray | None,
         report: Progress,
         storage: Storage | None,
     ) -> PairPredictions:
-        images, n, shape = frames.images, len(frames), frames.images.shape[:3]
+        images, shape = frames.images, frames.images.shape[:3]
         centre = _centre(frames, known)
         found = survey(
             images,
@@ -87,18 +91,15 @@ class GeometricPredictor:
             storage=storage,
         )
         fused = PerFrame(FusedDepth, FUSED, shape, name="survey.fused", storage=storage)
-        fused.fill(
-            in_threads(lambda i: _fuse_frame(flows, i, frames, scene), range(n)),
-            lambda k: report("depth", k, n),
-        )
+        fused.fill(_fused(flows, frames, scene), lambda k: report("depth", k, len(frames)))
         if moving is None:
             moving = self._moving(images, fused, flows)
         depths = PerFrame(DenseDepth, DENSE, shape, name="survey.dense", storage=storage)
         depths.fill(
             dense_depths(images, fused, moving, parallax=scene.parallax),
-            lambda k: report("dense depth", k, n),
+            lambda k: report("dense depth", k, len(frames)),
         )
-        return answer_pairs(asked, scene, flows, depths, moving, storage=storage)
+        return answer_pairs(asked, scene, flows, depths, moving=moving, storage=storage)
 
     def _moving(
         self, images: np.ndarray, fused: PerFrame[FusedDepth], flows: GuidedFlows
@@ -122,6 +123,10 @@ def _centre(frames: Frames, known: KnownCameras) -> tuple[float, float]:
         return image_centre(frames.size)
     middle = known.intrinsics[:, :2, 2].mean(0)
     return float(middle[0]), float(middle[1])
+
+
+def _fused(flows: GuidedFlows, frames: Frames, scene: CalibratedScene) -> Iterator[FusedDepth]:
+    return in_threads(lambda i: _fuse_frame(flows, i, frames, scene), range(len(frames)))
 
 
 def _fuse_frame(flows: GuidedFlows, i: int, frames: Frames, scene: CalibratedScene) -> FusedDepth:

@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from align3r.pairwise.geometric.bundle import Cameras, relative_poses
 from align3r.pairwise.geometric.observations import Observations
-from align3r.pairwise.geometric.structure import Structure, triangulate
+from align3r.pairwise.geometric.structure import Structure
+from align3r.pairwise.geometric.triangulation import triangulate
 
 
 def baseline_px(cameras: Cameras, obs: Observations) -> float:
