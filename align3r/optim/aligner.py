@@ -85,9 +85,8 @@ def align(
     keys = np.zeros(0, np.int64) if keyframes is None else np.asarray(keyframes)
     with torch_threads(1):
         scene = _scene(predictions, n_frames, lens, options, device=torch.device(device))
-        scene = replace(scene, fixed=_fixed(known, scene), flows=flows, static=static)
-        scene = _with_prior(scene, prior)
-        scene = replace(scene, rough=rough_poses(known, scene.fixed.focal.device))
+        scene = _with_prior(replace(scene, flows=flows, static=static), prior)
+        scene = _with_known(scene, known)
         if start is not None:
             scene = replace(scene, start=start_from(start, scene, origin))
         if _keyframes_first(scene, keys):
@@ -97,27 +96,20 @@ def align(
     posed = anchors(scene.fixed, scene.rough).any_pose
     if not posed:
         estimate = from_camera_zero(estimate)
-    depth, confidence = dense_maps(
-        estimate,
-        scene,
-        predictions,
-        prior,
-        centred=_every_pixel(scene, lens, predictions.points.device),
-        storage=storage,
-    )
+    every = _every_pixel(scene, lens, predictions.points.device)
+    maps = dense_maps(estimate, scene, predictions, prior, centred=every, storage=storage)
     whole = moved(estimate, torch.from_numpy(origin))
     solution = Solution(
-        world_from_cam=known_kept(whole, given.exact),
-        focal=estimate.focal.cpu().numpy(),
-        principal_point=lens.principal_point,
-        depth=depth,
-        confidence=confidence,
+        known_kept(whole, given.exact),
+        estimate.focal.cpu().numpy(),
+        lens.principal_point,
+        *maps,
         losses=losses,
         world_from_pair=whole.world_from_pair.cpu().numpy(),
     )
     _check_finite(solution, options)
     with torch_threads(1):
-        solution = replace(solution, report=align_report(estimate, depth, scene))
+        solution = replace(solution, report=align_report(estimate, solution.depth, scene))
     return solution if metric is None or posed else in_metres(solution, metric)
 
 
@@ -183,8 +175,8 @@ def _scene(
     )
 
 
-def _fixed(known: KnownCameras, scene: Scene) -> Fixed:
-    """Known poses and focal lengths as constraints."""
+def _with_known(scene: Scene, known: KnownCameras) -> Scene:
+    """The scene with known poses and focal lengths as constraints."""
     fixed = scene.fixed
     if known.intrinsics is not None:
         focal = torch.from_numpy(np.asarray(known.intrinsics, np.float64)[:, 0, 0].copy())
@@ -194,7 +186,7 @@ def _fixed(known: KnownCameras, scene: Scene) -> Fixed:
         unknown = ~np.isfinite(pose).all(axis=(1, 2), keepdims=True)
         pose = np.where(unknown, np.nan, pose)
         fixed = replace(fixed, world_from_cam=torch.from_numpy(pose).to(fixed.focal))
-    return fixed
+    return replace(scene, fixed=fixed, rough=rough_poses(known, fixed.focal.device))
 
 
 def _with_prior(scene: Scene, prior: np.ndarray | None) -> Scene:

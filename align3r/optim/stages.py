@@ -14,7 +14,7 @@ from align3r.optim.constraints import POSE_WEIGHT, RoughPoses, anchors
 from align3r.optim.depth_prior import DepthPrior, depth_prior
 from align3r.optim.gauss_newton import gauss_newton
 from align3r.optim.initial import Start, initialise
-from align3r.optim.journal import Checkpoint, Journal
+from align3r.optim.journal import Arrays, Checkpoint, Journal
 from align3r.optim.residuals import Problem
 from align3r.optim.sampling import (
     Grid,
@@ -123,22 +123,8 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
     start = scene.start or initialise(scene.samples, problem, fixed, shared_focal=shared)
     if options.prior_weight > 0:
         problem = replace(problem, near=_depth_prior(scene, start))
-    if resume is None:
-        raw = encode(
-            start.estimate,
-            scene.surface.to(start.estimate.depth.dtype),
-            shared_focal=shared,
-            log_unit=start.log_unit,
-        )
-        raw = {name: value.to(scene.centred) for name, value in raw.items()}
-    else:
-        raw = {
-            name[len("value/") :]: torch.from_numpy(value).to(scene.centred.device)
-            for name, value in resume.items()
-            if name.startswith("value/")
-        }
     final, losses = SOLVERS[options.solver](
-        raw,
+        _encoded(scene, start) if resume is None else _kept(scene, resume),
         problem,
         fixed,
         _recipe(scene),
@@ -156,6 +142,22 @@ def solve_part(scene: Scene, solve: int, journal: Journal) -> tuple[Estimate, di
         _path_in_depths(estimate),
     )
     return estimate, losses
+
+
+def _encoded(scene: Scene, start: Start) -> Raw:
+    """Raw parameters of a start."""
+    surface, shared = scene.surface.to(start.estimate.depth.dtype), scene.options.focal == "shared"
+    raw = encode(start.estimate, surface, shared_focal=shared, log_unit=start.log_unit)
+    return {name: value.to(scene.centred) for name, value in raw.items()}
+
+
+def _kept(scene: Scene, resume: Arrays) -> Raw:
+    """Raw parameters of a solve that was interrupted."""
+    return {
+        name[len("value/") :]: torch.from_numpy(value).to(scene.centred.device)
+        for name, value in resume.items()
+        if name.startswith("value/")
+    }
 
 
 def _depth_prior(scene: Scene, start: Start) -> DepthPrior:
