@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from align3r.batch.worker import BEGINS
@@ -28,6 +29,7 @@ CLIP = Path(__file__).resolve().parents[2] / "examples" / "clip.mp4"
 # Many steps, so that there is a middle to be killed in.
 SMALL = ["--model", "geometric", "--size", "96", "--output.no-html", "--output.no-pictures"]
 SMALL += ["--align.solver", "adam", "--align.steps", "150"]
+MANY_STEPS = 5000
 PATIENCE_S = 600.0
 LAST_BREATH_S = 20.0
 """Ray's processes see that theirs is over, and end by themselves."""
@@ -177,14 +179,17 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_ctrl_c_ends_everything(films: Path, tmp_path: Path) -> None:
     out = tmp_path / "outs"
-    with Batch([str(films / "a.mp4"), "-o", str(out), *SMALL]) as batch:
-        batch.wait_for((out / ".a.cache").exists)
+    words = [str(films / "a.mp4"), "-o", str(out), *SMALL, "--align.steps", str(MANY_STEPS)]
+    with Batch(words) as batch:
+        batch.wait_for((out / ".a.cache" / "align.npz").exists)
         os.killpg(batch.process.pid, signal.SIGINT)
         code, said = batch.outcome()
         assert batch.left() == {}
     assert code == 130 and "run the same command again to resume" in said
     assert "Traceback" not in said
-    assert not (out / "a").exists() and (out / ".a.cache").exists()
+    assert not (out / "a").exists() and (out / ".a.cache" / "align.npz").exists()
+    with np.load(out / ".a.cache" / "align.npz") as kept:
+        assert 0 < kept["array.0/step"] < MANY_STEPS
     (row,) = json.loads((out / "batch.json").read_text())["videos"].values()
     assert row["state"] == "todo"
     assert not (tmp_path / ".outs.lock").exists()

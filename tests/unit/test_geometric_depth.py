@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -9,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from align3r.geometry.cameras import ego_flow
 from align3r.pairwise.geometric.depth import (
     Evidence,
+    FusedDepth,
     PixelModel,
     flat,
     fuse,
@@ -68,7 +72,9 @@ def test_miss_is_in_pixels(truth: np.ndarray) -> None:
 
 
 def test_fusion_recovers_the_depth(truth: np.ndarray) -> None:
-    fused = fuse([seen(truth, pose) for pose in MOTIONS])
+    pairs = [seen(truth, pose) for pose in MOTIONS]
+    assert all(pair.valid.all() for pair in pairs)
+    fused = fuse(pairs)
     np.testing.assert_allclose(fused.inverse_depth, truth, rtol=2e-3)
     assert fused.miss_px.max() < 0.05 and fused.confirmed.all()
 
@@ -105,6 +111,23 @@ def test_pixels_without_a_valid_pair_say_so(truth: np.ndarray) -> None:
     assert fused.relative_error[hidden].min() > 100 * fused.relative_error[~hidden].max()
 
 
+@pytest.mark.parametrize("together", [fuse, lambda pairs: flat(pairs, SHAPE)])
+def test_two_pairs_confirm_a_pixel_or_the_only_one(
+    truth: np.ndarray, together: Callable[[list[Evidence]], FusedDepth]
+) -> None:
+    pairs = []
+    for k, pose in enumerate(MOTIONS):
+        valid = np.zeros(SHAPE, bool)
+        valid[10 * k :] = True
+        pairs.append(replace(seen(truth, pose), valid=valid))
+    for n in range(2, len(pairs) + 1):
+        confirmed = together(pairs[:n]).confirmed
+        # The second pair sees the rows from 10 on.
+        assert confirmed[10:].all() and not confirmed[:10].any()
+    confirmed = together(pairs[1:2]).confirmed
+    assert confirmed[10:].all() and not confirmed[:10].any()
+
+
 def test_without_parallax_the_depth_is_flat_and_movers_miss(truth: np.ndarray) -> None:
     turn = motion([0, 0, 0], [0.01, 0.03, 0])
     flow, ok = ego_flow(truth, turn, MODEL.focal, MODEL.centre)
@@ -116,3 +139,4 @@ def test_without_parallax_the_depth_is_flat_and_movers_miss(truth: np.ndarray) -
     assert constant.miss_px[mover].min() > 5 and constant.miss_px[~mover].max() < 0.05
     nothing = flat([], SHAPE)
     assert np.isnan(nothing.miss_px).all()
+    assert (nothing.inverse_depth == 1).all() and np.isinf(nothing.relative_error).all()
