@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from align3r.config import ExportOptions, OutputOptions
+from align3r.config import OutputOptions
+from align3r.export_options import ExportOptions
 from align3r.types import LensCamera
 
 ScaleKind = Literal["relative", "prior-metric", "known-camera"]

@@ -16,6 +16,8 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 import align3r
+import align3r.config
+import align3r.export_options
 from align3r.cli.main import COMMANDS
 from align3r.io.exports import EXPORTS
 from align3r.models.catalogue import CATALOGUE
@@ -108,8 +110,9 @@ def test_every_public_name_is_on_the_page_of_the_api(site: Path) -> None:
     anchors = Page(site / "api.html").anchors
     names = set(align3r.__all__) - {"__version__"}
     assert {f"align3r.{name}" for name in names} <= anchors
-    classes = [name for name in vars(align3r.config) if name.endswith("Options")]
-    homes = {f"align3r.config.{name}" for name in classes} - {"align3r.config.Options"}
+    modules = (align3r.config, align3r.export_options)
+    names = {f"{home.__name__}.{name}" for home in modules for name in vars(home)}
+    homes = {name for name in names if name.endswith("Options")} - {"align3r.config.Options"}
     assert len(homes) > 5 and homes <= anchors
 
 

@@ -19,6 +19,7 @@ FLOORS = [
         "errors",
         "types",
         "config",
+        "export_options",
         "geometry",
         "device",
         "reconstruction",
@@ -41,7 +42,7 @@ FLOORS = [
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The words everybody speaks; the other rooms of the ground floor may use them.
-WORDS = {"errors", "types", "config"}
+WORDS = {"errors", "types", "config", "export_options"}
 ALLOWED = {
     ("align3r.reconstruction", "align3r.view.folder"),
     ("align3r.reconstruction", "align3r.io.exports"),

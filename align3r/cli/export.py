@@ -11,7 +11,7 @@ import tyro
 
 from align3r.cli.arguments import Common, parse
 from align3r.cli.terminal import start_log
-from align3r.config import ExportOptions
+from align3r.export_options import ExportOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from align3r.config import ExportOptions
+from align3r.export_options import ExportOptions
 from align3r.io.axes import CV_FROM_GL
 from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
 from align3r.io.export_frames import ExportFrames, export_frames

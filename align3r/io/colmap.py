@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
-from align3r.config import ColmapOptions, ExportOptions
 from align3r.errors import UsageError
+from align3r.export_options import ColmapOptions, ExportOptions
 from align3r.geometry.followed import View
 from align3r.geometry.tracks import find_tracks
 from align3r.io.clouds import static_cloud

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from align3r.config import ExportOptions
+from align3r.export_options import ExportOptions
 from align3r.io.png import write_depth_png
 from align3r.reconstruction import Reconstruction
 

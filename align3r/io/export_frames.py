@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from align3r.config import ExportOptions
 from align3r.errors import InputError, UsageError
+from align3r.export_options import ExportOptions
 from align3r.geometry.cameras import resize_intrinsics
 from align3r.io.images import shrink
 from align3r.io.maps import upsample_depth

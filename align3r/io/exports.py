@@ -1,7 +1,7 @@
 """Every export, once: the same table is the API, the command line and the docs.
 
 A new format is one row of `EXPORTS` and one writer, `write(scene, path, options)`; its own options
-are a dataclass in `config.ExportOptions`. The writer gets a scratch path: an empty folder that is
+are a dataclass in `ExportOptions`. The writer gets a scratch path: an empty folder that is
 there, or a file that is not, with the right suffix. What it leaves there takes the place of the old
 one only if it returns; if it raises, nothing has happened. What a person should know is logged.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from align3r import __version__
-from align3r.config import ExportOptions
 from align3r.errors import UsageError
+from align3r.export_options import ExportOptions
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.whole import disk_errors_in_words, whole_or_nothing
 from align3r.reconstruction import Reconstruction

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from align3r import __version__
-from align3r.config import ExportOptions
+from align3r.export_options import ExportOptions
 from align3r.io.axes import CV_FROM_GL
 from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
 from align3r.io.gltf import LINES, POINTS, Gltf, glb_file

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from align3r.config import ExportOptions
+from align3r.export_options import ExportOptions
 from align3r.io.export_frames import export_frames
 from align3r.io.zips import write_npz
 from align3r.reconstruction import Reconstruction

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from align3r.config import ExportOptions
 from align3r.errors import UsageError
+from align3r.export_options import ExportOptions
 from align3r.io.axes import CV_FROM_GL
 from align3r.io.clouds import static_cloud
 from align3r.io.depth_images import fits_16_bits

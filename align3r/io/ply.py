@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from align3r.config import ExportOptions
+from align3r.export_options import ExportOptions
 from align3r.io.clouds import (
-    Cloud,
     frame_stride,
-    join,
     moving_cloud_of,
     static_cloud,
     static_cloud_of,
 )
+from align3r.io.thinning import join, most_confident
 from align3r.reconstruction import Reconstruction
 
 _XYZ = tuple((axis, "<f4") for axis in "xyz")
@@ -25,7 +24,7 @@ _NAMES = {"<f4": "float", "|u1": "uchar"}
 def write_ply(
     scene: Reconstruction, path: Path, *, max_points: int = 1_000_000, min_confidence: float = 1.5
 ) -> None:
-    """Write the static scene: the most confident point of every voxel, at most `max_points`.
+    """Write the static scene: `max_points` points spread over it, or all if there are fewer.
 
     Raises:
         OSError: The file cannot be written.
@@ -50,7 +49,7 @@ def write_ply_frames(
     for i in range(len(scene)):
         moving = moving_cloud_of(scene, i, max_points=max_points)
         static = static_cloud_of(scene, i, stride=stride, min_confidence=min_confidence)
-        cloud = _at_most(static, max_points - len(moving)), moving
+        cloud = most_confident(static, max_points - len(moving)), moving
         both = join(list(cloud))
         flags = np.repeat(np.array([0, 1], np.uint8), [len(part) for part in cloud])
         write_points_ply(
@@ -109,11 +108,3 @@ def write_points_ply(
         "end_header",
     ]
     path.write_bytes("\n".join(header).encode("ascii") + b"\n" + vertices.tobytes())
-
-
-def _at_most(cloud: Cloud, count: int) -> Cloud:
-    """The most confident points, in the order they came."""
-    if len(cloud) <= count:
-        return cloud
-    best = np.argsort(-cloud.confidence, kind="stable")[: max(count, 0)]
-    return cloud.pick(np.sort(best))

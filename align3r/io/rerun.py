@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from align3r.config import ExportOptions
 from align3r.errors import MissingExtraError
+from align3r.export_options import ExportOptions
 from align3r.geometry.cameras import resize_intrinsics
 from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
 from align3r.reconstruction import Reconstruction

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from align3r.config import ExportOptions
+from align3r.export_options import ExportOptions
 from align3r.reconstruction import Reconstruction
 
 

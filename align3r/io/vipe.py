@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 
-from align3r.config import ExportOptions
+from align3r.export_options import ExportOptions
 from align3r.io.export_frames import export_frames
 from align3r.io.png import encode_png
 from align3r.io.video_writer import open_video

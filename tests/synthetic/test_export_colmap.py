@@ -12,8 +12,8 @@ import pycolmap
 import pytest
 from export_world import Loaded, TrueMaps, assert_views_agree, true_scene
 
-from align3r.config import ColmapOptions, ExportOptions
 from align3r.errors import InputError, UsageError
+from align3r.export_options import ColmapOptions, ExportOptions
 from align3r.io.lenses import Undistorter
 from align3r.reconstruction import Reconstruction
 from align3r.types import LensCamera

@@ -17,8 +17,8 @@ import pytest
 import trimesh
 from export_world import Loaded, TrueMaps, assert_views_agree, true_scene
 
-from align3r.config import NerfstudioOptions
 from align3r.errors import UsageError
+from align3r.export_options import NerfstudioOptions
 from align3r.reconstruction import Reconstruction
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from small_world import small_world, with_maps
 
-from align3r.config import ExportOptions
+from align3r.export_options import ExportOptions
 from align3r.io.blender import write_blender
 from align3r.io.clouds import static_cloud
 from align3r.reconstruction import Reconstruction

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from align3r.cli.main import main
-from align3r.config import ColmapOptions, ExportOptions, OutputOptions
+from align3r.config import OutputOptions
 from align3r.errors import InputError, UsageError
+from align3r.export_options import ColmapOptions, ExportOptions
 from align3r.io.exports import EXPORTS, MARK, Export, export, find_export
 from align3r.reconstruction import Reconstruction
 
