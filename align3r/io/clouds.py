@@ -1,16 +1,16 @@
 """Clouds of a scene, thinned by confidence and space, read frame by frame in bounded memory.
 
 Thinning never draws lots. In the image the most confident pixel of a block stands for the block, in
-space the most confident point of a voxel for the voxel; blocks and voxels are as large as it takes.
-The same scene and numbers give the same points.
+space the most confident point of a voxel for the voxel; voxels are as large as leaves the wanted
+number, and of the few beyond it the least confident go. The same scene and numbers give the same
+points.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from align3r.io.thinning import Cloud, Thinner, evened, join
 from align3r.reconstruction import Reconstruction
 
 _SAMPLES_PER_POINT = 8
@@ -19,51 +19,31 @@ _JUDGES = 16
 """Frames, spread over the video, that say which static points hang in the air."""
 _NEARER = 0.9
 """A frame sees past a point that is nearer than this part of its depth there."""
-_VOXEL_PIXELS = 1.0
-"""Side of the first voxels, in the distance between neighbouring samples at the typical depth."""
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """Coloured points in world coordinates, OpenCV axes."""
-
-    points: np.ndarray
-    """(P, 3) float32, scene units."""
-    colours: np.ndarray
-    """(P, 3) uint8 RGB."""
-    confidence: np.ndarray
-    """(P,) float32."""
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def pick(self, which: np.ndarray) -> Cloud:
-        """The points that a mask or an index array selects."""
-        return Cloud(self.points[which], self.colours[which], self.confidence[which])
-
-
-def join(clouds: list[Cloud]) -> Cloud:
-    """All points of several clouds."""
-    return Cloud(
-        np.concatenate([np.zeros((0, 3), np.float32), *(cloud.points for cloud in clouds)]),
-        np.concatenate([np.zeros((0, 3), np.uint8), *(cloud.colours for cloud in clouds)]),
-        np.concatenate([np.zeros(0, np.float32), *(cloud.confidence for cloud in clouds)]),
-    )
+_SPARE = 2048
+"""Points held beyond those wanted: some turn out to hang in the air, and few must be spread out."""
 
 
 def static_cloud(scene: Reconstruction, *, max_points: int, min_confidence: float) -> Cloud:
-    """The static scene seen by the whole video, one point a voxel, at most `max_points`.
+    """The static scene seen by the whole video: `max_points` points, or all if there are fewer.
 
     Args:
-        scene: The reconstruction; every frame is read once, one after the other.
+        scene: The reconstruction; every frame is read once, one after the other, and again where
+            so few of its pixels can be used that more of them must be looked at.
         max_points: Most points. Memory is bounded by this and one frame.
         min_confidence: Points below this confidence are left out.
     """
-    stride = _static_stride(scene, max_points=max_points)
-    thinner = _Thinner(max_points, voxel=_VOXEL_PIXELS * stride * _pixel_at_typical_depth(scene))
-    for i in range(len(scene)):
-        thinner.add(static_cloud_of(scene, i, stride=stride, min_confidence=min_confidence))
-    return _without_floaters(scene, thinner.result(), min_confidence=min_confidence)
+    if max_points <= 0:
+        return join([])
+    room = max_points + _SPARE
+    stride, pixel = _static_stride(scene, room=room), _pixel_at_typical_depth(scene)
+    while True:
+        thinner = Thinner(2 * room, voxel=stride * pixel)
+        for i in range(len(scene)):
+            thinner.add(static_cloud_of(scene, i, stride=stride, min_confidence=min_confidence))
+        cloud = _without_floaters(scene, thinner.result(), min_confidence=min_confidence)
+        if len(cloud) >= max_points or stride == 1:
+            return evened(cloud, max_points, voxel=stride * pixel)
+        stride //= 2
 
 
 def static_cloud_of(
@@ -110,11 +90,11 @@ def typical_distance(scene: Reconstruction, points: np.ndarray) -> float:
     return float(np.median(np.linalg.norm(points - centres.mean(axis=0), axis=1))) or 1.0
 
 
-def _static_stride(scene: Reconstruction, *, max_points: int) -> int:
+def _static_stride(scene: Reconstruction, *, room: int) -> int:
     width, height = scene.size
-    all_frames = len(scene) * width * height / (_SAMPLES_PER_POINT * max(max_points, 1))
+    all_frames = len(scene) * width * height / (_SAMPLES_PER_POINT * room)
     # A single frame must not be much more than what is kept, whatever its size.
-    one_frame = width * height / (2 * max(max_points, 1))
+    one_frame = width * height / (2 * room)
     return max(int(np.sqrt(max(all_frames, one_frame))), 1)
 
 
@@ -186,51 +166,6 @@ def _best_of_blocks(score: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndar
     columns = np.arange(across) * stride + best % stride
     filled = np.isfinite(padded[rows, columns])
     return rows[filled], columns[filled]
-
-
-class _Thinner:
-    """Keeps the most confident point of every voxel; the voxels grow until all points fit."""
-
-    def __init__(self, max_points: int, *, voxel: float) -> None:
-        self._max_points = max_points
-        self._voxel = voxel
-        self._kept = join([])
-        self._waiting: list[Cloud] = []
-
-    def add(self, cloud: Cloud) -> None:
-        self._waiting.append(cloud)
-        # Sorting is what costs time: it is done once as many wait as may be kept.
-        if sum(map(len, self._waiting)) > self._max_points:
-            self._merge()
-
-    def result(self) -> Cloud:
-        self._merge()
-        return self._kept
-
-    def _merge(self) -> None:
-        cloud = _thin(join([self._kept, *self._waiting]), voxel=self._voxel)
-        self._waiting = []
-        while len(cloud) > self._max_points > 0:
-            # Points lie on surfaces, so their number falls with the square of the side.
-            self._voxel *= max(1.03, np.sqrt(len(cloud) / self._max_points))
-            cloud = _thin(cloud, voxel=self._voxel)
-        self._kept = cloud if self._max_points > 0 else join([])
-
-
-def _thin(cloud: Cloud, *, voxel: float) -> Cloud:
-    """The most confident point of every voxel, in the order they came."""
-    if not len(cloud):
-        return cloud
-    order = np.argsort(-cloud.confidence, kind="stable")
-    points = cloud.points[order].astype(np.float64)
-    # The middle of the cloud is the middle of a voxel, so that voxels can grow around all of it.
-    cells = np.rint((points - np.median(points, axis=0)) / voxel)
-    # One number a voxel sorts much faster than rows. Three times 21 bits fit into an int64;
-    # points a million voxels away share the outermost one.
-    cells = np.clip(cells, -(2**20), 2**20 - 1).astype(np.int64) + 2**20
-    key = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
-    first = np.unique(key, return_index=True)[1]
-    return cloud.pick(np.sort(order[first]))
 
 
 def _pixel_at_typical_depth(scene: Reconstruction) -> float:

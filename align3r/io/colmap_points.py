@@ -9,7 +9,7 @@ import numpy as np
 from align3r.geometry.followed import View
 from align3r.geometry.tracks import Tracks
 from align3r.geometry.triangulate import project
-from align3r.io.clouds import Cloud
+from align3r.io.thinning import Cloud
 
 _SAME_DEPTH = 0.02
 

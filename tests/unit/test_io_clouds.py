@@ -10,12 +10,12 @@ import pytest
 from small_world import project, small_world, with_maps
 
 from align3r.io.clouds import (
-    Cloud,
     frame_stride,
     moving_cloud_of,
     static_cloud,
     static_cloud_of,
 )
+from align3r.io.thinning import Cloud, Thinner, evened
 from align3r.reconstruction import Reconstruction
 
 
@@ -56,10 +56,50 @@ def test_a_block_is_its_most_confident_pixel(stride: int) -> None:
     assert found == sorted(expected)
 
 
-@pytest.mark.parametrize("max_points", [1, 7, 200, 3000])
+@pytest.mark.parametrize("max_points", [1, 5, 7, 200, 1000, 3000])
 def test_the_cloud_is_as_full_as_it_may_be(max_points: int) -> None:
     cloud = static_cloud(small_world(6), max_points=max_points, min_confidence=1.5)
-    assert 0.4 * max_points <= len(cloud) <= max_points
+    assert len(cloud) == len(rows(cloud.points)) == max_points
+
+
+def test_few_usable_pixels_are_all_found() -> None:
+    """A coarse look at a scene that is nearly all unsure would miss most of what is sure."""
+    scene = small_world(60)
+    confidence = np.ones((60, *scene.size[::-1]), np.float32)
+    confidence[:, 20:36, 30:50] = 5
+    cloud = static_cloud(
+        with_maps(scene, confidence=confidence, moving=confidence < 0),
+        max_points=6000,
+        min_confidence=1.5,
+    )
+    assert len(cloud) == len(rows(cloud.points)) == 6000
+
+
+def line(points: int, start: float = 0.0) -> Cloud:
+    at = np.zeros((points, 3), np.float32)
+    at[:, 0] = start + np.arange(points)
+    return Cloud(at, np.zeros((points, 3), np.uint8), np.linspace(1, 2, points, dtype=np.float32))
+
+
+def test_a_thinner_holds_half_to_all_of_its_room_and_no_place_twice() -> None:
+    thinner = Thinner(100, voxel=1e-3)
+    for _ in range(5):
+        thinner.add(line(60))
+    assert len(thinner.result()) == 60
+    for start in range(0, 3000, 60):
+        thinner.add(line(60, start))
+    kept = thinner.result()
+    assert 50 <= len(kept) <= 100
+    assert np.ptp(kept.points[:, 0]) > 2800
+
+
+@pytest.mark.parametrize("voxel", [1e-6, 1.0, 1e6])
+def test_evening_out_keeps_the_number_over_all_of_the_cloud(voxel: float) -> None:
+    kept = evened(line(1000), 37, voxel=voxel)
+    assert len(kept) == 37
+    assert np.diff(kept.points[:, 0]).max() < 60
+    assert len(evened(line(5), 37, voxel=voxel)) == 5
+    assert len(evened(line(5), 0, voxel=voxel)) == 0
 
 
 def test_thinning_draws_no_lots_and_evens_out_density() -> None:
