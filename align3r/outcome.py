@@ -13,7 +13,7 @@ from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
 from align3r.given import Given
 from align3r.io.maps import ArrayMaps
 from align3r.io.residuals import pose_residuals, residuals_info
-from align3r.pairwise.registry import prior_in_metres
+from align3r.pairwise.needs import prior_in_metres
 from align3r.reconstruction import Reconstruction, ScaleKind
 from align3r.types import Frames, LensCamera, PairPredictions, Solution
 

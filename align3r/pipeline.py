@@ -18,14 +18,9 @@ from align3r.io.sources import Source, absolute_source
 from align3r.io.whole import check_output
 from align3r.outcome import as_reconstruction, check_scale, told
 from align3r.pairing.memory import GB, MemoryPlan, Room, require_room
-from align3r.pairwise.registry import (
-    MODELS,
-    check_options,
-    choose_model,
-    looks_at_depth,
-    missing_weights,
-    unread_options,
-)
+from align3r.pairwise.choice import check_options, choose_model, unread_options
+from align3r.pairwise.needs import looks_at_depth, missing_weights
+from align3r.pairwise.registry import MODELS
 from align3r.planning import as_planned, open_storages, plan_run, room_of
 from align3r.prediction import fetch_weights, see_depth, see_pairs
 from align3r.progress import Report, as_report

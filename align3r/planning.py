@@ -28,7 +28,8 @@ from align3r.pairing.memory import (
     plan_memory,
 )
 from align3r.pairwise.geometric.survey import survey_bytes
-from align3r.pairwise.registry import MODELS, looks_at_depth, weights_bytes
+from align3r.pairwise.needs import looks_at_depth
+from align3r.pairwise.registry import MODELS, weights_bytes
 
 
 def room_of(options: Options, out: Path | None, *, shared_pairs: Path | None = None) -> Room:

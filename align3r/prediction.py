@@ -21,14 +21,9 @@ from align3r.mono.registry import make_depth_network
 from align3r.motion.ego_motion import moving_masks
 from align3r.motion.sam2 import Follow, Sam2, refine_masks
 from align3r.motion.solved import solved_masks
+from align3r.pairwise.needs import needed_weights, prior_of
 from align3r.pairwise.predictor import PairJournal
-from align3r.pairwise.registry import (
-    MODELS,
-    check_network,
-    make_predictor,
-    needed_weights,
-    prior_of,
-)
+from align3r.pairwise.registry import MODELS, check_network, make_predictor
 from align3r.progress import Report
 from align3r.types import Frames, MonoDepth, PairPredictions, Solution
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 STORY = (
     "align3r.pipeline",
+    "align3r.pairwise.choice",
     "align3r.pairwise.registry",
     "align3r.flow.choose",
     "align3r.evaluate.comparing",

@@ -33,7 +33,8 @@ from align3r.io.result import load
 from align3r.io.sources import Source
 from align3r.io.video import read_frames
 from align3r.io.whole import check_output
-from align3r.pairwise.registry import MODELS, choose_model
+from align3r.pairwise.choice import choose_model
+from align3r.pairwise.registry import MODELS
 from align3r.prediction import fetch_weights
 from align3r.progress import Report, as_report
 from align3r.reconstruction import Reconstruction

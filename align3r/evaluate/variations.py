@@ -13,7 +13,9 @@ import numpy as np
 from align3r.config import AlignOptions, GraphName, Options, PriorName, PriorOptions
 from align3r.errors import UsageError
 from align3r.pairing import build_pairs
-from align3r.pairwise.registry import MODELS, check_options, looks_at_depth, prior_of
+from align3r.pairwise.choice import check_options
+from align3r.pairwise.needs import looks_at_depth, prior_of
+from align3r.pairwise.registry import MODELS
 
 log = logging.getLogger(__name__)
 

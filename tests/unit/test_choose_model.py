@@ -17,21 +17,17 @@ from align3r.config import (
     PriorOptions,
 )
 from align3r.errors import UsageError
-from align3r.pairwise import registry
-from align3r.pairwise.registry import (
-    choose_model,
-    looks_at_depth,
-    needed_weights,
-    unread_options,
-)
+from align3r.pairwise import choice
+from align3r.pairwise.choice import choose_model, unread_options
+from align3r.pairwise.needs import looks_at_depth, needed_weights
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """A machine with a GPU, on which all weights can be had but those in the set."""
     missing: set[str] = set()
-    monkeypatch.setattr(registry, "resolve_device", lambda name: torch.device("cuda"))
-    monkeypatch.setattr(registry, "is_available", lambda spec: spec not in missing)
+    monkeypatch.setattr(choice, "resolve_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(choice, "is_available", lambda spec: spec not in missing)
     return missing
 
 

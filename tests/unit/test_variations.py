@@ -9,7 +9,7 @@ import pytest
 from align3r.config import AlignOptions, Options, PairOptions, PriorOptions
 from align3r.errors import UsageError
 from align3r.evaluate.variations import Run, plan_runs, read_vary
-from align3r.pairwise.registry import looks_at_depth
+from align3r.pairwise.needs import looks_at_depth
 
 PLAIN = Options(model="geometric")
 NETWORK = Options(model="align3r-depthpro")
