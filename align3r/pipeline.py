@@ -113,21 +113,22 @@ def _reconstruct(
     warnings = told(given.frames, predictions, solution)
     for warning in warnings:
         log.warning("%s", warning)
-    info = {
+    about = {
         "source": given.frames.source,
         "source_path": absolute_source(source),
         "align3r": __version__,
         "options": asdict(options),
         "losses": solution.losses,
-        **scene.info,
+    }
+    how = {
         "plan": memory.describe(),
         "pairs": len(given.edges),
         "warnings": warnings,
         "timings": watch.rows,
     }
-    scene = replace(scene, info=info)
+    scene = replace(scene, info=about | scene.info | how)
     if out is not None:
-        _save(scene, out, options, watch, report)
+        _save(scene, out, options, watch=watch, report=report)
     if caches.own is not None:
         caches.own.clear()
     return scene
@@ -219,7 +220,7 @@ def _resolved(options: Options | None, overrides: dict[str, Any]) -> Options:
 
 
 def _save(
-    scene: Reconstruction, out: Path, options: Options, watch: Stopwatch, report: Report
+    scene: Reconstruction, out: Path, options: Options, *, watch: Stopwatch, report: Report
 ) -> None:
     report("save", 0, 1)
     with watch.stage("save"):

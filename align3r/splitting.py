@@ -71,7 +71,7 @@ def reconstruct_shots(
         frames = _glance(source, options.input, progress)
         work = _work_folder(out, fingerprint(source, options))
         try:
-            entries = _all_shots(source, work, frames, options, progress)
+            entries = _all_shots(source, work, frames, options, progress=progress)
         except Align3rError:
             # What is done is of use to the next run; a folder of nothing is not.
             if not any(work.glob("shot_*/scene.json")):
@@ -124,7 +124,12 @@ def _work_folder(out: Path, key: str) -> Path:
 
 
 def _all_shots(
-    source: Source, work: Path, frames: Frames, options: Options, progress: bool | Progress
+    source: Source,
+    work: Path,
+    frames: Frames,
+    options: Options,
+    *,
+    progress: bool | Progress,
 ) -> list[dict[str, Any]]:
     """Reconstruct one shot after the other, and what to say about each.
 

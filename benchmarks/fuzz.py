@@ -104,13 +104,14 @@ def fuzz(reader: str, args: argparse.Namespace) -> Tally:
     number = args.first
     with tempfile.TemporaryDirectory(prefix="align3r-fuzz-") as place:
         while number < args.first + args.files:
-            number = _run_child(reader, number, args, Path(place), tally)
+            number = _run_child(number, args, Path(place), tally)
     tally.seconds = time.monotonic() - started
     return tally
 
 
-def _run_child(reader: str, first: int, args: argparse.Namespace, place: Path, tally: Tally) -> int:
+def _run_child(first: int, args: argparse.Namespace, place: Path, tally: Tally) -> int:
     """Follow one child to its end, however it ends; the number of the next file."""
+    reader = tally.reader
     child = Child(reader, first, args, place / "work")
     doing, name, since = first, "", time.monotonic()
     try:
@@ -142,7 +143,9 @@ def _run_child(reader: str, first: int, args: argparse.Namespace, place: Path, t
     seconds = time.monotonic() - since
     about = {"number": doing, "reader": reader, "name": name, "outcome": outcome}
     tally.add({**about, "seconds": seconds, "peak_mb": child_peak(outcome, args), "trace": ""})
-    _keep(args, place, reader, doing, name)
+    if args.keep:
+        label = f"{reader}-{doing}-{name}"
+        _keep(place / "work" / "files" / name, args.keep, label)
     return doing + 1
 
 
@@ -150,12 +153,11 @@ def child_peak(outcome: str, args: argparse.Namespace) -> float:
     return float(args.memory_mb) if outcome == "memory" else 0.0
 
 
-def _keep(args: argparse.Namespace, place: Path, reader: str, number: int, name: str) -> None:
+def _keep(broken: Path, folder: Path, label: str) -> None:
     """Keep a file that took its process down, for whoever mends the reader."""
-    if args.keep:
-        args.keep.mkdir(parents=True, exist_ok=True)
-        label = f"{reader}-{number}-{name}".replace("/", "_").replace(" ", "_").replace(":", "")
-        (args.keep / label).write_bytes((place / "work" / "files" / name).read_bytes())
+    folder.mkdir(parents=True, exist_ok=True)
+    label = label.replace("/", "_").replace(" ", "_").replace(":", "")
+    (folder / label).write_bytes(broken.read_bytes())
 
 
 def table(tallies: list[Tally]) -> str:

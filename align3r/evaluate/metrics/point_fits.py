@@ -71,7 +71,7 @@ def fit_scale_and_shift(
     for pivot, floor in _candidates(x, y, w, moving):
         if floor >= best_cost - nothing:
             break
-        own, cost = _through(x, y, w, pivot, moving)
+        own, cost = _through(x, y, w, pivot, moving=moving)
         if cost < best_cost:
             best, best_cost, scale = pivot, cost, own
     return PointFit(scale, np.where(moving, y[best] - scale * x[best], 0.0))
@@ -90,7 +90,7 @@ def _scale(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
 
 
 def _through(
-    x: np.ndarray, y: np.ndarray, w: np.ndarray, pivot: int, moving: np.ndarray
+    x: np.ndarray, y: np.ndarray, w: np.ndarray, pivot: int, *, moving: np.ndarray
 ) -> tuple[float, float]:
     """The best scale of a fit that is exact at a point, and its sum."""
     dx, dy = x - np.where(moving, x[pivot], 0.0), y - np.where(moving, y[pivot], 0.0)
@@ -103,7 +103,7 @@ def _candidates(
 ) -> list[tuple[int, float]]:
     """The points that may be the best pivot, and what each cannot undercut, in that order."""
     first = int(np.argmin(np.abs(x - np.median(x, axis=0)).sum(axis=1)))
-    start, reached = _through(x, y, w, first, moving)
+    start, reached = _through(x, y, w, first, moving=moving)
     if not np.isfinite(start):
         return [(first, -np.inf)]
     scales: list[float] = []
@@ -112,7 +112,7 @@ def _candidates(
     floor = np.full(len(x), -np.inf)
     rounding = _rounding(y, w)
     for step in range(_LINES):
-        value, slope = _sums(x, y, w, ahead, moving)
+        value, slope = _sums(x, y, w, ahead, moving=moving)
         scales.append(ahead)
         sums.append(value)
         slopes.append(slope)
@@ -136,7 +136,7 @@ def _candidates(
 
 
 def _sums(
-    x: np.ndarray, y: np.ndarray, w: np.ndarray, scale: float, moving: np.ndarray
+    x: np.ndarray, y: np.ndarray, w: np.ndarray, scale: float, *, moving: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each pivot the sum at a scale, (n,), and its slope there, (n,)."""
     residual = scale * x - y
