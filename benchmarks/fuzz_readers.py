@@ -165,7 +165,7 @@ def _read_weights(folder: Path, name: str) -> None:
 
 
 def _read_truth(folder: Path, name: str) -> None:
-    from align3r.evaluate.sequences import read_truth
+    from align3r.datasets.truth_files import read_truth
 
     truth = read_truth(folder / name if name.endswith(".npz") else folder / "sequence")
     for i in range(len(truth)):

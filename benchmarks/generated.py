@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from measure import mean_row, reconstruct_and_score, report
 
-from align3r.evaluate.sequences import Truth
+from align3r.datasets.truth import Truth
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from render_clip import write_video

@@ -21,7 +21,7 @@ import numpy as np
 
 import align3r
 from align3r.evaluate.score import score
-from align3r.evaluate.sequences import Truth
+from align3r.datasets.truth import Truth
 
 # Heading, key of the row, factor, digits.
 COLUMNS: list[tuple[str, str, float, int]] = [

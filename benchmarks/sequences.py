@@ -11,7 +11,7 @@ from pathlib import Path
 
 from measure import reconstruct_and_score, report
 
-from align3r.evaluate.sequences import read_rgbd
+from align3r.datasets.truth_files import read_rgbd
 
 SEQUENCES = ("rgbd_static_a", "rgbd_dynamic_composite")
 

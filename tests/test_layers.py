@@ -28,7 +28,7 @@ FLOORS = [
         "parallel",
     ],
     ["models", "io"],
-    ["mono", "flow"],
+    ["mono", "flow", "datasets"],
     ["motion", "view", "pairing"],
     ["pairwise"],
     ["optim", "stage_cache", "shared_stages", "given"],

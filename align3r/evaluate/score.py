@@ -6,7 +6,7 @@ import numpy as np
 
 from align3r.errors import InputError
 from align3r.evaluate.metrics import depth_errors, mask_iou, path_length, trajectory_errors
-from align3r.evaluate.sequences import Truth
+from align3r.datasets.truth import Truth
 from align3r.reconstruction import Reconstruction
 
 STANDS_STILL_M = 1e-6
@@ -115,6 +115,9 @@ def _compared_depth(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """True depth, predicted depth and true mask of all pixels with a true depth, flat."""
     every = (slice(None, None, truth.depth_stride),) * 2
+    nothing = np.zeros(0, np.float32)
+    if truth.depth is None:
+        return nothing, nothing, np.zeros(0, bool)
     parts = []
     for i, frame in enumerate(scene.frame_index.tolist()):
         gt, pred = truth.depth(frame), scene.depth(i)[every]

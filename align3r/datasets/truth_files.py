@@ -1,16 +1,15 @@
-"""Sequences with ground truth: readers, and the score of a reconstruction against them."""
+"""Truth of our own making and of our own layout: TUM folders with a camera.json, rendered clips."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from align3r.datasets.truth import Truth
 from align3r.errors import InputError, TooLargeError
 from align3r.io.arrays import read_npz
 from align3r.io.files import check_pixels, read_json, read_text
@@ -21,30 +20,6 @@ NEAREST_S = 0.02
 
 _NO_ROTATION = 1e-6
 _RENDERED = ("size", "world_from_cam", "depth", "depth_stride", "moving", "K", "time")
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is true about every frame of a sequence; lengths in metres."""
-
-    world_from_cam: np.ndarray
-    """(N, 4, 4) float64; nan where the pose of a frame is not known."""
-    intrinsics: np.ndarray
-    """(N, 3, 3) float64, source pixels; the centre of the top-left pixel is (0, 0)."""
-    times: np.ndarray
-    """(N,) float64 seconds."""
-    size: tuple[int, int]
-    """(width, height) of the frames."""
-    depth: Callable[[int], np.ndarray]
-    """Frame number -> float32 z-depth at every `depth_stride`-th pixel from pixel 0 on; nan where
-    not known."""
-    depth_stride: int = 1
-    """Pixels from one true depth to the next, in both directions."""
-    moving: Callable[[int], np.ndarray] | None = None
-    """Frame number -> (H, W) bool; None if nobody marked what moves."""
-
-    def __len__(self) -> int:
-        return len(self.times)
 
 
 def read_truth(path: Path) -> Truth:

@@ -1,0 +1,90 @@
+"""Every data set that can be read: one row each."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from align3r.datasets.sequence import Sequence
+from align3r.errors import InputError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set, and where its reader is.
+
+    The module has two functions: `names(root, **settings)` gives the names of the sequences that
+    are there, sorted, and `read(root, name, **settings)` gives one.
+    """
+
+    name: str
+    """As it is asked for: `sintel`."""
+    title: str
+    """As people write it: `MPI-Sintel`."""
+    module: str
+    """Of `align3r.datasets`."""
+    layout: str
+    """What a root holds, in one line, for those who have another folder."""
+    terms: str
+    """Under which terms it is published."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the reader is called with besides."""
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Sequences that papers use, by the name of the list."""
+
+    def names(self, root: Path) -> list[str]:
+        """The sequences under a root, sorted.
+
+        Raises:
+            InputError: There are none: it is another folder, or nothing of what is needed.
+        """
+        if not root.is_dir():
+            raise InputError(
+                f"there is no folder {root}", hint=f"{self.title} has the layout {self.layout}"
+            )
+        found: list[str] = self._reader().names(root, **self.settings)
+        if not found:
+            raise InputError(
+                f"{root} holds no sequence of {self.title}", hint=f"its layout is {self.layout}"
+            )
+        return found
+
+    def read(self, root: Path, name: str) -> Sequence:
+        """One sequence.
+
+        Raises:
+            InputError: It is not there, is not whole, or a file of it cannot be read; what is
+                missing is named.
+        """
+        sequence: Sequence = self._reader().read(root, name, **self.settings)
+        return sequence
+
+    def missing(self, root: Path, wanted: str) -> list[str]:
+        """Sequences of the list `wanted` that are not under a root."""
+        there = set(self.names(root))
+        return [name for name in self.lists[wanted] if name not in there]
+
+    def _reader(self) -> Any:
+        return importlib.import_module(f"align3r.datasets.{self.module}")
+
+
+ROWS: tuple[Dataset, ...] = ()
+
+DATASETS: dict[str, Dataset] = {row.name: row for row in ROWS}
+
+
+def dataset(name: str) -> Dataset:
+    """The row of a data set.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    try:
+        return DATASETS[name]
+    except KeyError:
+        raise UsageError(
+            f"there is no data set {name!r}", hint=f"those known are {', '.join(DATASETS)}"
+        ) from None
