@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 import align3r
-from align3r.evaluate.score import score
 from align3r.datasets.truth import Truth
+from align3r.evaluate.score import score
 
 # Heading, key of the row, factor, digits.
 COLUMNS: list[tuple[str, str, float, int]] = [

@@ -25,8 +25,8 @@ from measure import write_json
 
 import align3r
 from align3r.config import InputOptions, Options, OutputOptions
-from align3r.evaluate.metrics import path_length, trajectory_errors
 from align3r.datasets.truth_files import read_rendered
+from align3r.evaluate.metrics import path_length, trajectory_errors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from render_clip import write_video

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Truth:
         that holds for all.
         """
         chosen = [int(i) for i in frames]
-        neighbours = all(b == a + 1 for a, b in zip(chosen, chosen[1:], strict=False))
+        neighbours = all(b == a + 1 for a, b in pairwise(chosen))
         return replace(
             self,
             world_from_cam=self.world_from_cam[chosen],

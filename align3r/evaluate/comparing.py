@@ -17,10 +17,10 @@ from typing import Any
 
 from align3r import pipeline
 from align3r.config import Options
+from align3r.datasets.truth import Truth
+from align3r.datasets.truth_files import read_truth
 from align3r.errors import InputError, UsageError
 from align3r.evaluate.comparison_report import Row, describe_runs, make_report, write_report
-from align3r.datasets.truth_files import read_truth
-from align3r.datasets.truth import Truth
 from align3r.evaluate.variations import Run, plan_runs, read_vary
 from align3r.io.cache import fingerprint
 from align3r.io.lock import one_run_at_a_time

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from align3r import __version__
-from align3r.evaluate.score import score
 from align3r.datasets.truth import Truth
+from align3r.evaluate.score import score
 from align3r.evaluate.variations import AXES, Run
 from align3r.io.jsonable import jsonable
 from align3r.io.sources import Source, resolve_source

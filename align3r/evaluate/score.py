@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from align3r.datasets.truth import Truth
 from align3r.errors import InputError
 from align3r.evaluate.metrics import depth_errors, mask_iou, path_length, trajectory_errors
-from align3r.datasets.truth import Truth
 from align3r.reconstruction import Reconstruction
 
 STANDS_STILL_M = 1e-6

@@ -9,8 +9,8 @@ import pytest
 
 import align3r
 from align3r.config import InputOptions, Options
-from align3r.evaluate.score import score
 from align3r.datasets.truth_files import read_truth
+from align3r.evaluate.score import score
 
 
 def there(path: Path) -> Path:

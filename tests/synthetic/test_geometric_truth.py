@@ -7,8 +7,8 @@ from render import EXAMPLES
 
 import align3r
 from align3r.config import InputOptions, Options
-from align3r.evaluate.score import score
 from align3r.datasets.truth_files import read_truth
+from align3r.evaluate.score import score
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import torch
 
 from align3r import pipeline, prediction, solving
 from align3r.config import InputOptions, Options, OutputOptions
+from align3r.datasets.truth import Truth
+from align3r.datasets.truth_files import read_truth
 from align3r.evaluate.metrics import mask_iou
 from align3r.evaluate.score import score
-from align3r.datasets.truth_files import read_truth
-from align3r.datasets.truth import Truth
 from align3r.geometry.cameras import image_centre, rays, resize_intrinsics
 from align3r.io.storage import Storage
 from align3r.pairwise.predictor import PairJournal

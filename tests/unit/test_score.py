@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from align3r.datasets.truth import Truth
+from align3r.datasets.truth_files import read_rendered, read_rgbd, read_truth
 from align3r.errors import InputError
 from align3r.evaluate.score import score
-from align3r.datasets.truth_files import read_rendered, read_rgbd, read_truth
-from align3r.datasets.truth import Truth
 from align3r.reconstruction import Reconstruction
 
 REPOSITORY = Path(__file__).resolve().parents[2]
