@@ -11,7 +11,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -146,9 +147,15 @@ def export(
     check_export(to, path, overwrite=options.overwrite)
     with disk_errors_in_words(path), one_run_at_a_time(path):
         if kind.is_folder:
-            _write_folder(scene, to, path, options, writer)
+            place = whole_or_nothing(
+                path, check=lambda: check_place(path, to, overwrite=options.overwrite)
+            )
         else:
-            _write_file(scene, path, options, writer)
+            place = _whole_file(path)
+        with place as part:
+            writer(scene, part, options)
+            if kind.is_folder:
+                _mark(part, to, scene, options)
     return path
 
 
@@ -212,34 +219,30 @@ def _with(options: ExportOptions, overrides: dict[str, Any]) -> ExportOptions:
     return replace(options, **overrides)
 
 
-def _write_file(scene: Reconstruction, path: Path, options: ExportOptions, writer: Writer) -> None:
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """Give the path of a file that becomes `path` only if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays the last one: some libraries go by it.
     part = path.with_name(f".part.{path.name}")
     part.unlink(missing_ok=True)
     try:
-        writer(scene, part, options)
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _write_folder(
-    scene: Reconstruction, to: str, path: Path, options: ExportOptions, writer: Writer
-) -> None:
-    def check() -> None:
-        check_place(path, to, overwrite=options.overwrite)
-
-    with whole_or_nothing(path, check=check) as folder:
-        writer(scene, folder, options)
-        about = {
-            "export": to,
-            "what": EXPORTS[to].what_with(options),
-            "frames": len(scene),
-            "scale": scene.scale,
-            "align3r": __version__,
-        }
-        (folder / MARK).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+def _mark(folder: Path, to: str, scene: Reconstruction, options: ExportOptions) -> None:
+    """Say in the folder what it holds."""
+    about = {
+        "export": to,
+        "what": EXPORTS[to].what_with(options),
+        "frames": len(scene),
+        "scale": scene.scale,
+        "align3r": __version__,
+    }
+    (folder / MARK).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def check_place(path: Path, to: str, *, overwrite: bool) -> None:

@@ -153,43 +153,46 @@ def _camera_nodes(
     glTF cameras have their principal point in the middle; the drawn frusta are exact.
     """
     poses = _yup_poses(scene)
-    known: dict[tuple[float, float], int] = {}
-    cameras = []
-    for i, k in enumerate(scene.intrinsics):
-        lens = _lens(k, scene.size)
-        if lens not in known:
-            known[lens] = gltf.add(
-                "cameras",
-                type="perspective",
-                perspective={"yfov": lens[0], "aspectRatio": lens[1], "znear": 0.2 * size},
-            )
-        cameras.append(gltf.node(f"camera_{i:06d}", camera=known[lens], **_placed(poses[i])))
+    lenses = _lens_numbers(gltf, scene, nearest=0.2 * size)
+    cameras = [
+        gltf.node(f"camera_{i:06d}", camera=lens, **_placed(pose))
+        for i, (lens, pose) in enumerate(zip(lenses, poses, strict=True))
+    ]
     corners = np.stack([_frustum(scene, i, depth=size) for i in range(len(scene))])
     in_yup = np.einsum("nij,nkj->nki", poses[:, :3, :3], corners) + poses[:, None, :3, 3]
     age = np.linspace(0, 1, len(scene))[:, None]
-    colours = np.round((1 - age) * _FIRST_RGB + age * _LAST_RGB).astype(np.uint8)
-    edges = in_yup[:, _FRUSTUM_EDGES].reshape(-1, 3)
-    frusta = gltf.mesh(
-        "frusta",
-        edges,
-        np.repeat(colours, 2 * len(_FRUSTUM_EDGES), axis=0),
-        mode=LINES,
-        material=material,
-    )
+    shades = np.round((1 - age) * _FIRST_RGB + age * _LAST_RGB)
+    frusta = _frusta_mesh(gltf, "frusta", in_yup, shades, material=material)
     # A little larger than the one of the same frame, so that it can be told apart.
-    now = 1.15 * corners[0][_FRUSTUM_EDGES].reshape(-1, 3)
-    yellow = np.tile(np.array(_NOW_RGB, np.uint8), (len(now), 1))
-    mesh = gltf.mesh("camera", now, yellow, mode=LINES, material=material)
+    yellow = np.array([_NOW_RGB])
+    now = _frusta_mesh(gltf, "camera", 1.15 * corners[:1], yellow, material=material)
     return (
         gltf.node("cameras", children=cameras),
         gltf.node("frusta", mesh=frusta),
-        gltf.node(
-            "camera",
-            mesh=mesh,
-            camera=known[_lens(scene.intrinsics[0], scene.size)],
-            **_placed(poses[0]),
-        ),
+        gltf.node("camera", mesh=now, camera=lenses[0], **_placed(poses[0])),
     )
+
+
+def _lens_numbers(gltf: Gltf, scene: Reconstruction, *, nearest: float) -> list[int]:
+    """The lens of every frame; what is the same is there once."""
+    known: dict[tuple[float, float], int] = {}
+    numbers = []
+    for k in scene.intrinsics:
+        lens = yfov, aspect = _lens(k, scene.size)
+        if lens not in known:
+            seen = {"yfov": yfov, "aspectRatio": aspect, "znear": nearest}
+            known[lens] = gltf.add("cameras", type="perspective", perspective=seen)
+        numbers.append(known[lens])
+    return numbers
+
+
+def _frusta_mesh(
+    gltf: Gltf, name: str, corners: np.ndarray, colours: np.ndarray, *, material: int
+) -> int:
+    """Lines of frusta from their (N, 5, 3) centres and corners, in (N, 3) colours."""
+    ends = corners[:, _FRUSTUM_EDGES].reshape(-1, 3)
+    shades = np.repeat(colours.astype(np.uint8), _FRUSTUM_EDGES.size, axis=0)
+    return gltf.mesh(name, ends, shades, mode=LINES, material=material)
 
 
 def _animate(
@@ -202,8 +205,8 @@ def _animate(
     samplers: list[dict[str, Any]] = []
     channels: list[dict[str, Any]] = []
 
-    def channel(node: int, path: str, when: int, values: int, interpolation: str) -> None:
-        samplers.append({"input": when, "output": values, "interpolation": interpolation})
+    def channel(node: int, path: str, **sampler: Any) -> None:
+        samplers.append(sampler)
         target = {"node": node, "path": path}
         channels.append({"sampler": len(samplers) - 1, "target": target})
 
@@ -216,14 +219,16 @@ def _animate(
         # The last frame stays on at the very end, where players may stop.
         on = (1, 0) if i == 0 else (0, 1, 1) if i == n - 1 else (0, 1, 0)
         times = np.array([begin, end] if i == 0 else [0, begin, end], np.float32)
-        channel(node, "scale", gltf.accessor(times, bounds=True), patterns[on], "STEP")
+        when = gltf.accessor(times, bounds=True)
+        channel(node, "scale", input=when, output=patterns[on], interpolation="STEP")
     placed = [_placed(pose) for pose in (*poses, poses[-1])]
     when = gltf.accessor(np.append(keys.begin, keys.end[-1]), bounds=True)
     for path in ("translation", "rotation"):
         values = np.array([place[path] for place in placed])
         if path == "rotation":
             values = _continuous(values)
-        channel(camera, path, when, gltf.accessor(values.astype(np.float32)), "LINEAR")
+        there = gltf.accessor(values.astype(np.float32))
+        channel(camera, path, input=when, output=there, interpolation="LINEAR")
     gltf.add("animations", name="video", samplers=samplers, channels=channels)
 
 

@@ -26,6 +26,7 @@ from align3r.errors import MissingExtraError
 from align3r.export_options import ExportOptions
 from align3r.geometry.cameras import resize_intrinsics
 from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
+from align3r.io.thinning import Cloud
 from align3r.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def write_rerun(
     try:
         recording.save(path, default_blueprint=_layout())
         cloud = static_cloud(scene, max_points=max_points, min_confidence=min_confidence)
-        _log_static(rr, recording, scene, cloud.points, cloud.colours)
+        _log_static(rr, recording, scene, cloud)
         plane = _PLANE_SHARE * typical_distance(scene, cloud.points)
         del cloud
         for i in range(len(scene)):
@@ -105,16 +106,10 @@ def _rerun() -> ModuleType:
 
 
 def _log_static(
-    rr: ModuleType,
-    recording: rerun.RecordingStream,
-    scene: Reconstruction,
-    points: np.ndarray,
-    colours: np.ndarray,
+    rr: ModuleType, recording: rerun.RecordingStream, scene: Reconstruction, cloud: Cloud
 ) -> None:
     recording.log("world", rr.ViewCoordinates.RDF, static=True)
-    recording.log(
-        "world/static", rr.Points3D(points, colors=colours, radii=_POINT_SIZE), static=True
-    )
+    recording.log("world/static", _points(rr, cloud), static=True)
     marks = [rr.AnnotationInfo(id=1, label="moving", color=_MOVING_RGBA)]
     recording.log(_IMAGE, rr.AnnotationContext(marks), static=True)
     centres = scene.world_from_cam[:, :3, 3]
@@ -156,9 +151,12 @@ def _log_frame(
     recording.log(f"{_IMAGE}/moving", rr.SegmentationImage(mask))
     # A frame in which nothing moves takes away the points of the one before.
     cloud = moving_cloud_of(scene, i, max_points=max_points)
-    recording.log(
-        "world/moving", rr.Points3D(cloud.points, colors=cloud.colours, radii=_POINT_SIZE)
-    )
+    recording.log("world/moving", _points(rr, cloud))
+
+
+def _points(rr: ModuleType, cloud: Cloud) -> rerun.Points3D:
+    points: rerun.Points3D = rr.Points3D(cloud.points, colors=cloud.colours, radii=_POINT_SIZE)
+    return points
 
 
 def _layout() -> rerun.blueprint.Blueprint:

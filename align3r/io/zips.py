@@ -44,16 +44,11 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray | Streamed]) -> None:
         for name, array in arrays.items():
             if isinstance(array, np.ndarray):
                 array = (array.shape, array.dtype, array[None] if array.ndim == 0 else array)
-            _add_array(archive, f"{name}.npy", *array)
+            _add_array(archive, f"{name}.npy", array)
 
 
-def _add_array(
-    archive: zipfile.ZipFile,
-    name: str,
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    slices: Iterable[np.ndarray],
-) -> None:
+def _add_array(archive: zipfile.ZipFile, name: str, array: Streamed) -> None:
+    shape, dtype, slices = array
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,

@@ -43,9 +43,9 @@ def main() -> None:
     camera = add_camera(scene, about["cameras"], about["video"])
     add_background(camera.data, about["video"])
     look = point_look(about["point_radius"])
-    add_points(scene, "static", HERE / "static.ply", about["from_world"], look)
+    add_points(scene, HERE / "static.ply", about["from_world"], look)
     for number, name in sorted(about["moving"].items()):
-        points = add_points(scene, Path(name).stem, HERE / name, about["from_world"], look)
+        points = add_points(scene, HERE / name, about["from_world"], look)
         show_only_in(points, int(number))
     wanted = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     if wanted:
@@ -104,10 +104,10 @@ def add_background(data: Any, video: dict[str, Any]) -> None:
     data.show_background_images = True
 
 
-def add_points(scene: Any, name: str, path: Path, from_world: list[list[float]], look: Any) -> Any:
-    """A cloud as the vertices of a mesh, drawn as points by a modifier."""
+def add_points(scene: Any, path: Path, from_world: list[list[float]], look: Any) -> Any:
+    """A cloud, named after its file, as the vertices of a mesh, drawn as points by a modifier."""
     points, colours = read_ply(path)
-    mesh = bpy.data.meshes.new(name)
+    mesh = bpy.data.meshes.new(path.stem)
     mesh.vertices.add(len(points))
     mesh.vertices.foreach_set("co", points.ravel())
     layer = mesh.attributes.new(name=COLOUR, type="BYTE_COLOR", domain="POINT")
@@ -115,7 +115,7 @@ def add_points(scene: Any, name: str, path: Path, from_world: list[list[float]],
     rgba[:, :3] = colours / 255
     layer.data.foreach_set("color_srgb", rgba.ravel())
     mesh.update()
-    cloud = bpy.data.objects.new(name, mesh)
+    cloud = bpy.data.objects.new(path.stem, mesh)
     # A matrix, because plain rows would be taken as columns.
     cloud.matrix_world = mathutils.Matrix(from_world)
     scene.collection.objects.link(cloud)
