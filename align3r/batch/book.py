@@ -36,21 +36,7 @@ class Book:
         """
         self.outcomes[outcome.source] = outcome
         before = self.manifest.entries[outcome.source]
-        self.manifest.put(
-            {
-                outcome.source: replace(
-                    before,
-                    state=outcome.state,
-                    exit_code=outcome.exit_code,
-                    error=outcome.error,
-                    hint=outcome.hint,
-                    frames=outcome.frames,
-                    seconds=outcome.seconds,
-                    warnings=outcome.warnings,
-                    attempts=before.attempts + outcome.attempts,
-                )
-            }
-        )
+        self.manifest.put({outcome.source: _after(before, outcome)})
 
 
 def check_folder(out: Path) -> None:
@@ -75,65 +61,73 @@ def planned(sources: Sequence[Path], out: Path, options: Options, *, dry: bool =
     names = result_names(sources, {s: entry.out for s, entry in manifest.entries.items()})
     fresh: dict[Path, Entry] = {}
     for source in sources:
-        task = Task(
-            source=source,
-            out=out / names[source],
-            log=out / LOGS / f"{names[source]}.log",
-            options=options,
-            replaces=None,
-            version=__version__,
-        )
-        known = manifest.entries.get(source)
+        name = names[source]
+        known = manifest.entries.get(source, Entry(name, key="", state="todo"))
+        task = _task(source, out, name, options)
         try:
             key = key_of(source, options)
-            same = known is not None and known.key == key and known.state != "failed"
-            if known is not None and same and is_finished(task.out, known.replaces):
-                found = replace(done(task), skipped=True, attempts=0)
-                if not dry:
-                    remove_leftovers(task.out)
-                book.outcomes[source] = found
-                if known.state != "done":  # Whoever waited for it died before it could say so.
-                    fresh[source] = _entry(found, names[source], key, known)
-                continue
-            check_free(task.out, overwrite=options.output.overwrite)
+            same = known.key == key and known.state != "failed"
+            outcome = _found(task, known) if same else None
+            if outcome is None:
+                check_free(task.out, overwrite=options.output.overwrite)
         except Align3rError as error:
-            book.outcomes[source] = failed = Outcome(
-                source,
-                task.out,
-                "failed",
-                exit_code=error.exit_code,
-                error=str(error),
-                hint=error.hint,
-            )
-            # What stands there is of another key: it keeps its entry, if it has one.
-            if known is None or known.state != "done":
-                fresh[source] = _entry(failed, names[source], "", known)
-            continue
-        task = replace(task, replaces=known.replaces if known and same else digest(task.out))
-        book.tasks.append(task)
-        fresh[source] = Entry(
-            names[source],
-            key,
-            "todo",
-            replaces=task.replaces,
-            attempts=known.attempts if known is not None and same else 0,
-        )
+            key, outcome = "", _failed(task, error)
+        if outcome is None:
+            replaces, attempts = (known.replaces, known.attempts) if same else (digest(task.out), 0)
+            book.tasks.append(replace(task, replaces=replaces))
+            fresh[source] = Entry(name, key, "todo", replaces=replaces, attempts=attempts)
+        else:
+            book.outcomes[source] = outcome
+            # What stands there as done keeps its entry, even where it is of another key.
+            if known.state != "done":
+                fresh[source] = _after(replace(known, key=key), outcome)
     if not dry:
+        for outcome in book.outcomes.values():
+            if outcome.skipped:
+                remove_leftovers(outcome.out)
         manifest.put(fresh)
     return book
 
 
-def _entry(outcome: Outcome, name: str, key: str, known: Entry | None) -> Entry:
-    return Entry(
-        name,
-        key,
-        outcome.state,
-        replaces=None if known is None else known.replaces,
+def _task(source: Path, out: Path, name: str, options: Options) -> Task:
+    return Task(
+        source=source,
+        out=out / name,
+        log=out / LOGS / f"{name}.log",
+        options=options,
+        replaces=None,
+        version=__version__,
+    )
+
+
+def _found(task: Task, known: Entry) -> Outcome | None:
+    """What a former call has done, even if it died before it could say so."""
+    if not is_finished(task.out, known.replaces):
+        return None
+    return replace(done(task), skipped=True, attempts=0)
+
+
+def _failed(task: Task, error: Align3rError) -> Outcome:
+    return Outcome(
+        task.source,
+        task.out,
+        "failed",
+        exit_code=error.exit_code,
+        error=str(error),
+        hint=error.hint,
+    )
+
+
+def _after(before: Entry, outcome: Outcome) -> Entry:
+    """What the manifest says of a video from now on."""
+    return replace(
+        before,
+        state=outcome.state,
         exit_code=outcome.exit_code,
         error=outcome.error,
         hint=outcome.hint,
         frames=outcome.frames,
         seconds=outcome.seconds,
         warnings=outcome.warnings,
-        attempts=0 if known is None else known.attempts,
+        attempts=before.attempts + outcome.attempts,
     )
