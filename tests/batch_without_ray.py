@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from align3r.batch import runner, worker
-from align3r.batch.cluster import Died, Needs
 from align3r.batch.values import Outcome, Task
+from align3r.cluster import Died, Needs
 
 Answer = Callable[[Task], "Outcome | Died"]
 
 
 class OneProcess:
-    """Stands for `align3r.batch.cluster.Cluster`; `answer_to` may be replaced."""
+    """Stands for `align3r.cluster.Cluster`; `answer_to` may be replaced."""
 
     has_gpu = False
 
@@ -35,7 +35,7 @@ class OneProcess:
     def describe(self, needs: Needs) -> str:
         return "one process"
 
-    def send(self, task: Task, needs: Needs) -> int:
+    def send(self, work: object, task: Task, needs: Needs) -> int:
         self.sent.append(task)
         return len(self.sent) - 1
 

@@ -35,7 +35,7 @@ FLOORS = [
     ["prediction", "planning"],
     ["solving", "outcome"],
     ["pipeline"],
-    ["splitting"],
+    ["splitting", "cluster"],
     ["evaluate", "batch"],
     ["cli"],
     ["__main__"],

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from align3r.batch.book import Book, check_folder, planned
-from align3r.batch.cluster import Cluster, Died, Needs, connected
 from align3r.batch.inputs import find_videos
 from align3r.batch.values import Outcome, Task
-from align3r.batch.worker import last_stage
+from align3r.batch.worker import last_stage, reconstruct_one
+from align3r.cluster import Cluster, Died, Needs, connected
 from align3r.config import Options
 from align3r.errors import UsageError
 from align3r.io.lock import one_run_at_a_time
@@ -151,7 +151,7 @@ class _Work:
             self._cluster.end(list(self._sent))
 
     def _send(self, task: Task) -> None:
-        self._sent[self._cluster.send(task, self._needs)] = task
+        self._sent[self._cluster.send(reconstruct_one, task, self._needs)] = task
 
     def _hear(self, one: object) -> None:
         """Settle a video, or begin it again if its worker died."""

@@ -13,10 +13,10 @@ from conftest import Calls
 
 import align3r
 from align3r.batch import book, runner, worker
-from align3r.batch.cluster import Died
 from align3r.batch.runner import BatchOptions, plan_many, reconstruct_many
 from align3r.batch.values import Outcome, Task
 from align3r.cli.main import main
+from align3r.cluster import Died
 from align3r.config import AlignOptions, Options, OutputOptions
 from align3r.errors import InputError, NoRoomError, SolveError, UsageError
 

@@ -14,10 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from align3r.batch.values import Outcome, Task
-from align3r.batch.worker import reconstruct_one
 from align3r.errors import MissingExtraError, UsageError
 
 log = logging.getLogger(__name__)
@@ -35,9 +33,17 @@ _ENVIRONMENT = {
 """No telemetry; a task without GPU sees none. What the user has set stays."""
 
 
+class Work(Protocol):
+    """A function of a module, so that a worker on any machine finds it."""
+
+    def __call__(self, task: Any, *, threads: int, share: float) -> Any:
+        """Do a task, in so many threads and with this part of the machine."""
+        ...
+
+
 @dataclass(frozen=True)
 class Needs:
-    """What a video takes of the machine that it is computed on."""
+    """What a task takes of the machine that it is computed on."""
 
     cpus: int
     gpus: float
@@ -119,29 +125,29 @@ class Cluster:
             + (f" and {needs.gpus:g} GPUs each" if needs.gpus else " each")
         )
 
-    def send(self, task: Task, needs: Needs) -> Any:
-        """Have a worker reconstruct it as soon as one is free; gives what to wait for."""
+    def send(self, work: Work, task: Any, needs: Needs) -> Any:
+        """Have a worker do it as soon as one is free; gives what to wait for."""
         shares = {
             name: max(needs.cpus / m.cpus, needs.gpus / m.gpus if m.gpus else 0.0)
             for name, m in self._machines.items()
         }
-        # A process of its own for every video: what one leaves behind, the next shall not find.
+        # A process of its own for every task: what one leaves behind, the next shall not find.
         # A worker that dies is reported, so that it is we who count and try again.
         remote = self._ray.remote(
             num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0, max_calls=1
-        )(_work)
-        return remote.remote(task, needs.cpus, shares)
+        )(_run)
+        return remote.remote(work, task, needs.cpus, shares)
 
     def wait(self, sent: Sequence[Any], *, timeout_s: float) -> list[Any]:
         """Those that are answered; the first, or none after so long."""
         ready, _ = self._ray.wait(list(sent), num_returns=1, timeout=timeout_s)
         return list(ready)
 
-    def answer(self, sent: Any) -> Outcome | Died:
-        """What became of it."""
+    def answer(self, sent: Any) -> Any:
+        """What the work gave, or `Died`."""
         errors = self._ray.exceptions
         try:
-            outcome = self._ray.get(sent)
+            return self._ray.get(sent)
         except errors.OutOfMemoryError:
             return Died("the machine ran out of memory, and Ray ended the worker", 4)
         except errors.RayTaskError as error:
@@ -149,8 +155,6 @@ class Cluster:
             return Died(f"the worker could not begin: {_last_line(error)}", 1)
         except errors.RayError as error:
             return Died(f"the worker died ({type(error).__name__})", 1)
-        assert isinstance(outcome, Outcome)
-        return outcome
 
     def end(self, sent: Sequence[Any]) -> None:
         """End the workers of all that is not answered."""
@@ -159,14 +163,14 @@ class Cluster:
                 self._ray.cancel(one, force=True)
 
 
-def _work(task: Task, threads: int, shares: dict[str, float]) -> Outcome:
+def _run(work: Work, task: Any, threads: int, shares: dict[str, float]) -> Any:
     """Runs in a worker."""
     import ray
 
     # Ctrl-C is for the one who waits; it ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share = shares.get(ray.get_runtime_context().get_node_id(), 1.0)
-    return reconstruct_one(task, threads=threads, share=min(share, 1.0))
+    return work(task, threads=threads, share=min(share, 1.0))
 
 
 def _equal_part(machine: _Machine, n_videos: float, gpus: float) -> int:
@@ -199,7 +203,7 @@ def connected(address: str | None) -> Iterator[Cluster]:
         import ray
     except ImportError as error:
         raise MissingExtraError(
-            "a batch needs Ray, which is not installed", hint="pip install 'align3r[batch]'"
+            "a cluster needs Ray, which is not installed", hint="pip install 'align3r[batch]'"
         ) from error
     if ray.is_initialized():
         if address is not None:
