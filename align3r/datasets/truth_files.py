@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from align3r.datasets.truth import Truth
 from align3r.errors import InputError, TooLargeError
+from align3r.geometry.association import nearest_within
 from align3r.io.arrays import read_npz
 from align3r.io.files import check_pixels, read_json, read_text
 from align3r.io.png import read_depth_png, read_mask_png
@@ -57,7 +58,8 @@ def read_rgbd(folder: Path) -> Truth:
             f"{folder} is not a sequence in TUM layout: {error}",
             hint="it needs rgb.txt, depth.txt, groundtruth.txt and camera.json",
         ) from error
-    pose_of, depth_of = _nearest(poses[:, 0], times), _nearest(depth_times, times)
+    pose_of = nearest_within(times, poses[:, 0], NEAREST_S)
+    depth_of = nearest_within(times, depth_times, NEAREST_S)
     width, height = size
 
     def depth(i: int) -> np.ndarray:
@@ -140,15 +142,6 @@ def _read_list(path: Path) -> tuple[np.ndarray, list[str]]:
     if not rows:
         raise ValueError(f"{path.name} names no file")
     return np.array([float(row[0]) for row in rows]), [row[1] for row in rows]
-
-
-def _nearest(stamps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(N,) index of the stamp nearest to each wanted time; -1 where none is near enough."""
-    if not len(stamps):
-        return np.full(len(wanted), -1)
-    gap = np.abs(stamps[None] - wanted[:, None])
-    best = gap.argmin(axis=1)
-    return np.where(gap[np.arange(len(wanted)), best] <= NEAREST_S, best, -1)
 
 
 def _poses(rows: np.ndarray, pose_of: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from align3r.errors import InputError
+from align3r.geometry.association import nearest_times
 from align3r.reconstruction import Reconstruction
 from align3r.view.palette import spread
 
@@ -52,15 +53,6 @@ def match_frames(first: Reconstruction, second: Reconstruction) -> np.ndarray:
             hint="compare two results of the same video",
         )
     return np.stack([matched, nearest[matched]], axis=1)
-
-
-def nearest_times(times: np.ndarray, clock: np.ndarray) -> np.ndarray:
-    """(N,) where in `clock` (M,), in any order, the nearest time to each of `times` (N,) is."""
-    order = np.argsort(clock, kind="stable")
-    right = np.searchsorted(clock[order], times).clip(max=len(clock) - 1)
-    left = np.maximum(right - 1, 0)
-    before, after = (np.abs(clock[order[k]] - times) for k in (left, right))
-    return np.asarray(order[np.where(before <= after, left, right)])
 
 
 def register(first: Reconstruction, second: Reconstruction) -> Similarity:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from align3r.errors import InputError
+from align3r.geometry.association import nearest_times
 from align3r.reconstruction import Reconstruction
 from align3r.view.look import choose_look
-from align3r.view.register import match_frames, nearest_times, register
+from align3r.view.register import match_frames, register
 from align3r.view.sampling import frame_cloud
 
 MakeScene = Callable[..., Reconstruction]

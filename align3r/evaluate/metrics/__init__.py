@@ -1,6 +1,5 @@
 """Every metric of the papers: pure functions on numpy arrays, in float64."""
 
-from align3r.evaluate.metrics.association import associate
 from align3r.evaluate.metrics.averages import average_rows
 from align3r.evaluate.metrics.boundaries import boundary_f1
 from align3r.evaluate.metrics.clouds import cloud_errors, register_clouds
@@ -31,6 +30,7 @@ from align3r.evaluate.metrics.trajectory import (
     trajectory_residuals,
 )
 from align3r.evaluate.metrics.two_view import pose_from_matches, reciprocal_matches
+from align3r.geometry.association import associate
 
 __all__ = [
     "DEPTH_METRICS",

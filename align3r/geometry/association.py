@@ -11,6 +11,23 @@ from align3r.errors import UsageError
 Association = Literal["nearest", "greedy"]
 
 
+def nearest_times(times: np.ndarray, clock: np.ndarray) -> np.ndarray:
+    """(N,) where in `clock` (M > 0,), in any order, the nearest time to each of `times` (N,) is."""
+    order = np.argsort(clock, kind="stable")
+    right = np.searchsorted(clock[order], times).clip(max=len(clock) - 1)
+    left = np.maximum(right - 1, 0)
+    before, after = (np.abs(clock[order[k]] - times) for k in (left, right))
+    return np.asarray(order[np.where(before <= after, left, right)])
+
+
+def nearest_within(times: np.ndarray, clock: np.ndarray, within: float) -> np.ndarray:
+    """As `nearest_times`, -1 where nothing in `clock` (M,) is as near as `within`."""
+    if not len(clock):
+        return np.full(len(times), -1)
+    nearest = nearest_times(times, clock)
+    return np.where(np.abs(clock[nearest] - times) <= within, nearest, -1)
+
+
 def associate(
     one: np.ndarray, two: np.ndarray, *, within: float, rule: Association = "nearest"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -33,17 +50,12 @@ def associate(
     if rule not in ("nearest", "greedy"):
         raise UsageError(f"association {rule!r} does not exist", hint="nearest or greedy")
     one, two = np.asarray(one, dtype=np.float64), np.asarray(two, dtype=np.float64)
-    if not len(one) or not len(two):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
     if rule == "greedy":
         return _greedy(one, two, within)
     short, long = (one, two) if len(one) < len(two) else (two, one)
-    place = np.clip(np.searchsorted(long, short), 1, max(len(long) - 1, 1))
-    after = np.minimum(place, len(long) - 1)
-    before = place - 1
-    best = np.where(np.abs(long[before] - short) <= np.abs(long[after] - short), before, after)
-    kept = np.flatnonzero(np.abs(long[best] - short) <= within)
-    return (kept, best[kept]) if len(one) < len(two) else (best[kept], kept)
+    nearest = nearest_within(short, long, within)
+    kept = np.flatnonzero(nearest >= 0)
+    return (kept, nearest[kept]) if len(one) < len(two) else (nearest[kept], kept)
 
 
 def _greedy(one: np.ndarray, two: np.ndarray, within: float) -> tuple[np.ndarray, np.ndarray]:
