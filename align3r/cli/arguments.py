@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import textwrap
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
+
+from align3r.cli.mistakes import as_error
 
 SHORT = {
     "--start": "--input.start",
@@ -46,15 +50,19 @@ SHORT_HELP = "Short names:\n" + textwrap.fill(
 ).replace("\xa0", " ")
 
 
+Switch = tyro.conf.FlagCreatePairsOff[bool]
+"""A bool of a command that is off unless it is asked for, so that --no-NAME has no sense."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Common:
     """Flags that every command has."""
 
-    verbose: Annotated[bool, tyro.conf.arg(aliases=("-v",))] = False
+    verbose: Annotated[Switch, tyro.conf.arg(aliases=("-v",))] = False
     """Tell more of what happens."""
-    quiet: Annotated[bool, tyro.conf.arg(aliases=("-q",))] = False
+    quiet: Annotated[Switch, tyro.conf.arg(aliases=("-q",))] = False
     """Tell nothing but errors and the outcome."""
-    debug: bool = False
+    debug: Switch = False
     """Show the traceback of an error."""
 
 
@@ -72,17 +80,25 @@ def parse(
     """Turn the words after the command into its arguments.
 
     Raises:
-        SystemExit: After printing help (0) or what is wrong with the words (2).
+        SystemExit: After printing help.
+        UsageError: The words are not what the command takes.
     """
     _unfold(kind)
-    parsed: Any = tyro.cli(
-        kind,
-        prog=f"align3r {command}",
-        description=description,
-        args=list(words),
-        default=default,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            parsed: Any = tyro.cli(
+                kind,
+                prog=f"align3r {command}",
+                description=description,
+                args=list(words),
+                default=default,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        error = as_error(said.getvalue(), words, kind=kind, short=SHORT, command=command)
+        raise error from None
     assert isinstance(parsed, kind)
     return parsed
 

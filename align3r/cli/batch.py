@@ -11,7 +11,7 @@ import tyro
 
 from align3r.batch.runner import BatchOptions, plan_many, reconstruct_many
 from align3r.batch.values import Outcome
-from align3r.cli.arguments import SHORT_HELP
+from align3r.cli.arguments import SHORT_HELP, Switch
 from align3r.cli.reconstruct import Solve, parse_solve
 from align3r.cli.terminal import Bars, start_log, table
 
@@ -30,7 +30,7 @@ class Batch(Solve):
     """Videos, folders of images (a video each), folders of videos, list files, quoted patterns."""
     out: Annotated[str, tyro.conf.arg(aliases=("-o",))] = "outs"
     """Folder for the results, one folder a video."""
-    dry_run: bool = False
+    dry_run: Switch = False
     """Print what would be done, and stop."""
     batch: Annotated[BatchOptions, tyro.conf.arg(name="")] = field(default_factory=BatchOptions)
 

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 
 import tyro
 
-from align3r.cli.arguments import SHORT_HELP, Common, parse, spell_out
+from align3r.cli.arguments import SHORT_HELP, Common, Switch, parse, spell_out
 from align3r.cli.health import health_lines
 from align3r.cli.terminal import Bars, Lines, start_log, timing_table
 from align3r.config import Options
@@ -50,10 +50,10 @@ class Solve(Common):
 class Reconstruct(Solve):
     """Arguments of `align3r reconstruct`."""
 
-    split_shots: bool = False
+    split_shots: Switch = False
     """Reconstruct every shot of a video with cuts by itself: OUT/shot_000 and so on, and an index
     shots.json."""
-    dry_run: bool = False
+    dry_run: Switch = False
     """Print the plan and the memory it needs, and stop."""
 
 

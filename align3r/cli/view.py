@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from align3r.cli.arguments import Common, parse
+from align3r.cli.arguments import Common, Switch, parse
 from align3r.cli.terminal import start_log
 
 
@@ -26,7 +26,7 @@ class View(Common):
     """Address to listen on; 0.0.0.0 lets other machines in."""
     port: int = 8080
     """Port; if it is taken, the next free one."""
-    open: bool = False
+    open: Switch = False
     """Open the browser of this machine."""
 
 

@@ -73,6 +73,87 @@ def test_wrong_use_is_2(words: list[str], says: str, capsys: Captured) -> None:
     assert "Traceback" not in shown.err
 
 
+HELP = "see `align3r reconstruct --help`"
+
+
+@pytest.mark.parametrize(("width", "encoding"), [("80", "utf-8"), ("80", "ascii"), ("40", "utf-8")])
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        ("--bogus 3", "there is no option --bogus", HELP),
+        ("-x", "there is no option -x", HELP),
+        ("--flo raft", "there is no option --flo", "did you mean --flow?"),
+        ("--align.pixel=3", "there is no option --align.pixel", "did you mean --align.pixels?"),
+        ("--max_point 3", "there is no option --max_point", "did you mean --output.max-points?"),
+        ("--no-html", "there is no option --no-html", "did you mean --output.no-html?"),
+        ("--verbose=3", "--verbose takes no value", "give --verbose by itself"),
+        ("--stride", "--input.stride lacks its value", HELP),
+        ("-o", "--out lacks its value", HELP),
+        ("--stride two", "--input.stride does not take 'two'", f"it takes a whole number; {HELP}"),
+        (
+            "--distortion 1 x",
+            "--camera.distortion does not take '1 x'",
+            f"it takes numbers; {HELP}",
+        ),
+        ("--focal=x", "--camera.focal does not take 'x'", f"it takes a number; {HELP}"),
+        (
+            "--camera.intrinsics 1 2 3",
+            "--camera.intrinsics does not take '1 2 3'",
+            f"it takes 4 numbers; {HELP}",
+        ),
+        (
+            "--align.geometry flat",
+            "--align.geometry does not take 'flat'",
+            "use one of depth, scale, scale-grid",
+        ),
+    ],
+)
+def test_words_that_cannot_be_parsed_get_two_lines(
+    words: str,
+    error: str,
+    hint: str,
+    width: str,
+    encoding: str,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    # The parser draws its boxes with lines where the terminal has them.
+    monkeypatch.setattr(type(sys.stdout), "encoding", encoding)
+    assert main(["reconstruct", "a.mp4", *words.split()]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == [f"error: {error}", f"hint: {hint}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("view", "OUT is missing"),
+        ("export x", "--to FORMAT ... is missing"),
+        ("export", "OUT, --to FORMAT ... is missing"),
+        ("view a b c", "'c' is one word too many"),
+        ("models fly", "action does not take 'fly'"),
+        ("batch a --gpu 3", "there is no option --gpu"),
+    ],
+)
+def test_commands_that_lack_or_do_not_know_a_word(words: str, error: str, capsys: Captured) -> None:
+    assert main(words.split()) == 2
+    said, hint = capsys.readouterr().err.splitlines()
+    assert said == f"error: {error}"
+    assert hint.startswith("hint: ")
+
+
+def test_help_names_a_switch_by_what_it_does(capsys: Captured) -> None:
+    assert main(["reconstruct", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("output.html", "output.pictures", "pairs.loops", "motion.enabled"):
+        group, _, switch = name.partition(".")
+        assert f"--{name}, --{group}.no-{switch}" in shown
+    assert "--dry-run\n" in shown.replace(" ", "").replace("│", "")
+    assert "--no-dry-run" not in shown
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

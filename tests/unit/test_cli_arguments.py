@@ -15,7 +15,7 @@ from align3r.cli.doctor import Doctor
 from align3r.cli.export import Export
 from align3r.cli.reconstruct import Reconstruct, parse_solve
 from align3r.cli.view import View
-from align3r.config import CameraOptions, Options
+from align3r.config import CameraOptions, Options, OutputOptions
 
 Captured = pytest.CaptureFixture[str]
 REFINED = ["--camera.masks", "None", "--motion.refine", "sam2"]
@@ -102,3 +102,12 @@ def test_a_line_of_the_help_ends_where_the_next_word_has_no_room(
 def test_all_short_names_are_in_the_help() -> None:
     assert max(map(len, SHORT_HELP.splitlines())) <= 80
     assert all(f"{short} = {full}" in SHORT_HELP for short, full in SHORT.items())
+
+
+def test_a_switch_of_a_config_can_be_turned_both_ways(tmp_path: Path) -> None:
+    scene = tmp_path / "scene.json"
+    scene.write_text(json.dumps(asdict(Options(output=OutputOptions(html=False, overwrite=True)))))
+    config = ["--config", str(scene)]
+    assert not options(*config, "--output.no-html").output.html
+    assert options(*config, "--output.html").output.html
+    assert not options(*config, "--output.no-overwrite").output.overwrite
