@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 from measure import mean_row, reconstruct_and_score, report
 
+from align3r.datasets.rendered.clip import write_video
 from align3r.datasets.truth import Truth
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
-from render_clip import write_video
 
 FPS = 30.0
 NEARLY_LOSSLESS = 10

@@ -24,13 +24,13 @@ import numpy as np
 
 from align3r import reconstruct
 from align3r.config import CameraOptions, InputOptions, Options
+from align3r.datasets.rendered.clip import render
 from align3r.io.shots import ShotFinder
 from align3r.io.video import read_frames, source_images
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples")]
+sys.path.insert(0, str(ROOT / "tests"))
 import lens_clips  # noqa: E402
-import render_clip  # noqa: E402
 
 SIZE = (320, 240)
 Images = list[np.ndarray]
@@ -110,7 +110,7 @@ def whip(clips: list[Images], speed: int) -> Images:
 
 def cut_cases(data: Path | None) -> dict[str, tuple[Images, list[int]]]:
     """Images by name, with the numbers of the frames that begin a shot."""
-    turn = render_clip.render("rotate", n_frames=24, size=(192, 144), smooth=1).images
+    turn = render("rotate", n_frames=24, size=(192, 144), smooth=1).images
     clips = {"example": loaded(ROOT / "examples" / "clip.mp4"), "turn": [fitted(i) for i in turn]}
     if data is not None:
         clips["runner"] = loaded(data / "clips" / "lady-running.mp4")

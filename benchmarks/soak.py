@@ -25,11 +25,9 @@ from measure import write_json
 
 import align3r
 from align3r.config import InputOptions, Options, OutputOptions
+from align3r.datasets.rendered.clip import write_video
 from align3r.datasets.truth_files import read_rendered
 from align3r.evaluate.metrics import path_length, trajectory_errors
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
-from render_clip import write_video
 
 CLIP = Path(__file__).resolve().parents[1] / "examples" / "clip.mp4"
 TRUTH = CLIP.with_name("clip_truth.npz")

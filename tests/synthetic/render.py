@@ -1,17 +1,14 @@
-"""Clips with exact truth for tests, rendered by the examples' own renderer (there is no copy)."""
+"""Clips with exact truth for tests, rendered as the example clip is."""
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-if str(EXAMPLES) not in sys.path:
-    sys.path.insert(0, str(EXAMPLES))
+from align3r.datasets.rendered.clip import CAMERAS, Clip, render, write_truth, write_video
 
-from render_clip import CAMERAS, Clip, render, write_truth, write_video  # noqa: E402
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 __all__ = ["CAMERAS", "EXAMPLES", "Clip", "clip_on_disk", "rendered", "write_truth", "write_video"]
 

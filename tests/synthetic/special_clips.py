@@ -13,12 +13,13 @@ from render import Clip, rendered
 
 import align3r
 from align3r.config import AlignOptions, InputOptions, Options
+from align3r.datasets.rendered.paints import patches
+from align3r.datasets.rendered.poses import intrinsics, look, still
+from align3r.datasets.rendered.raycast import Solid
+from align3r.datasets.rendered.room import build_room
+from align3r.datasets.rendered.shading import cast
 from align3r.evaluate.metrics import depth_errors, mask_iou, path_length, trajectory_errors
 from align3r.reconstruction import Reconstruction
-
-from raycast import Solid, cast  # isort: skip  (beside render_clip, in examples/)
-from render_clip import intrinsics, look  # isort: skip
-from room import build_room, patches, still  # isort: skip
 
 SIZE = (256, 192)
 POSTER = [(0.92, 0.86, 0.70), (0.80, 0.25, 0.16), (0.12, 0.24, 0.42), (0.95, 0.70, 0.20)]

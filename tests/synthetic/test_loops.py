@@ -10,11 +10,10 @@ import pytest
 from special_clips import POSTER, clip_of
 
 from align3r.config import PairOptions
+from align3r.datasets.rendered.paints import mottled, patches
+from align3r.datasets.rendered.poses import look, still
+from align3r.datasets.rendered.raycast import Solid
 from align3r.pairing import build_pairs, find_loops
-
-from raycast import Solid  # isort: skip  (beside render_clip, in examples/)
-from render_clip import look  # isort: skip
-from room import mottled, patches, still  # isort: skip
 
 GROUP = 4
 N_KEYS = 20
