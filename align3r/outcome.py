@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from align3r import __version__
 from align3r.config import Options
 from align3r.errors import SolveError, UsageError
 from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
@@ -45,7 +47,7 @@ def check_scale(options: Options) -> None:
 def as_reconstruction(
     solution: Solution, given: Given, predictions: PairPredictions, options: Options
 ) -> Reconstruction:
-    """The result at the source size, without what only the pipeline knows of its making.
+    """The result at the source size, with what it is from; how it was made, the pipeline adds.
 
     Raises:
         SolveError: Metres are asked for, and the solution has none.
@@ -54,10 +56,6 @@ def as_reconstruction(
     moving = predictions.moving
     if moving is None:
         moving = np.zeros(frames.images.shape[:3], bool)
-    working = np.stack([intrinsic_matrix(f, solution.principal_point) for f in solution.focal])
-    working[:, 1, 1] /= predictions.aspect
-    if known.intrinsics is not None:
-        working = np.where(np.isnan(known.intrinsics), working, known.intrinsics)
     scale = _scale(solution, given, options)
     in_metres = scale == "prior-metric" or options.scale == "metric"
     residuals = residuals_info(solution.report) if solution.report else None
@@ -65,7 +63,7 @@ def as_reconstruction(
         residuals["poses"] = pose_residuals(solution.world_from_cam, known)
     return Reconstruction(
         world_from_cam=solution.world_from_cam,
-        intrinsics=resize_intrinsics(working, frames.size, frames.source_size),
+        intrinsics=_intrinsics(solution, given, aspect=predictions.aspect),
         times=frames.times,
         frame_index=frames.index,
         size=frames.source_size,
@@ -78,12 +76,28 @@ def as_reconstruction(
         ),
         scale=scale,
         info={
+            "source": frames.source,
+            "align3r": __version__,
+            "options": asdict(options),
+            "losses": solution.losses,
             "scale_to_metres": 1.0 if in_metres else None,
             "lenses": lenses_info(frames.lenses),
             "shots": shots_info(frames),
             "residuals": residuals,
+            "pairs": len(given.edges),
+            "warnings": told(frames, predictions, solution),
         },
     )
+
+
+def _intrinsics(solution: Solution, given: Given, *, aspect: float) -> np.ndarray:
+    """(N, 3, 3) in source pixels; what the user knows is as it was given."""
+    frames, known = given.frames, given.known.intrinsics
+    working = np.stack([intrinsic_matrix(f, solution.principal_point) for f in solution.focal])
+    working[:, 1, 1] /= aspect
+    if known is not None:
+        working = np.where(np.isnan(known), working, known)
+    return resize_intrinsics(working, frames.size, frames.source_size)
 
 
 def _scale(solution: Solution, given: Given, options: Options) -> ScaleKind:

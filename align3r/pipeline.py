@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from align3r import __version__
 from align3r.config import Options
 from align3r.errors import UsageError
 from align3r.given import Given, read_given
@@ -16,7 +15,7 @@ from align3r.io.lock import one_run_at_a_time
 from align3r.io.places import check_inputs_stay, output_place
 from align3r.io.sources import Source, absolute_source
 from align3r.io.whole import check_output
-from align3r.outcome import as_reconstruction, check_scale, told
+from align3r.outcome import as_reconstruction, check_scale
 from align3r.pairing.memory import GB, MemoryPlan, Room, require_room
 from align3r.pairwise.choice import check_options, choose_model, unread_options
 from align3r.pairwise.needs import looks_at_depth, missing_weights
@@ -110,23 +109,10 @@ def _reconstruct(
         report=report,
     )
     scene = as_reconstruction(solution, given, predictions, options)
-    warnings = told(given.frames, predictions, solution)
-    for warning in warnings:
+    for warning in scene.info["warnings"]:
         log.warning("%s", warning)
-    about = {
-        "source": given.frames.source,
-        "source_path": absolute_source(source),
-        "align3r": __version__,
-        "options": asdict(options),
-        "losses": solution.losses,
-    }
-    how = {
-        "plan": memory.describe(),
-        "pairs": len(given.edges),
-        "warnings": warnings,
-        "timings": watch.rows,
-    }
-    scene = replace(scene, info=about | scene.info | how)
+    how = {"source_path": absolute_source(source), "plan": memory.describe(), "timings": watch.rows}
+    scene = replace(scene, info=scene.info | how)
     if out is not None:
         _save(scene, out, options, watch=watch, report=report)
     if caches.own is not None:

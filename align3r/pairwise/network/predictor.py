@@ -95,9 +95,7 @@ class NetworkPredictor:
             for batch, output in self._outputs(frames, np.asarray(edges), mono, done.copy()):
                 self._check(batch, output)
                 rows = torch.tensor(batch.rows)
-                for role in _ROLES:
-                    points[rows, role] = _half(output.points[role])
-                    confidence[rows, role] = _half(output.confidence[role])
+                points[rows], confidence[rows] = _half(output.points), _half(output.confidence)
                 done[rows] = True
                 unsaved += batch.rows
                 if journal is not None and time.monotonic() - saved_at >= _KEEP_EVERY_S:
@@ -189,5 +187,7 @@ def _normalised(images: Tensor) -> Tensor:
     return (images.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 
 
-def _half(values: Tensor) -> Tensor:
-    return to_host(values.clamp(-_LARGEST, _LARGEST).half())
+def _half(of_views: tuple[Tensor, Tensor]) -> Tensor:
+    """(B, ...) of both views to (B, 2, ...) float16 in main memory."""
+    halves = [values.clamp(-_LARGEST, _LARGEST).half() for values in of_views]
+    return to_host(torch.stack(halves, dim=1))
