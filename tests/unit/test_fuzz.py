@@ -48,7 +48,7 @@ BAD_READER = """
 import os, sys, time
 sys.path[:0] = [{benchmarks!r}, {tests!r}]
 import fuzz_child, fuzz_readers
-from fuzz_mutations import CANARY
+from fuzz_arrays import CANARY
 
 def read(folder, name):
     data = (folder / name).read_bytes()
