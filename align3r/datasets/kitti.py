@@ -25,18 +25,6 @@ SPLITS = ("val", "train")
 CAMERAS = ("02", "03")
 """Left and right colour camera."""
 FRAMES_A_SECOND = 10.0
-VALIDATION = tuple(
-    f"{day}_drive_{drive}_sync"
-    for day, drives in (
-        ("2011_09_26", "0002 0005 0013 0020 0023 0036 0079 0095 0113"),
-        ("2011_09_28", "0037"),
-        ("2011_09_29", "0026"),
-        ("2011_09_30", "0016"),
-        ("2011_10_03", "0047"),
-    )
-    for drive in drives.split()
-)
-"""The 13 drives of the validation split."""
 
 _LEVELS_A_METRE = 256.0
 

@@ -26,20 +26,6 @@ from align3r.errors import InputError
 CAMERAS = ("colour", "depth")
 SPLITS = ("train", "test")
 FRAMES_A_SECOND = 30.0
-TEST = tuple(
-    f"{scene}/seq-{int(number):02d}"
-    for scene, numbers_of_test in (
-        ("chess", "3 5"),
-        ("fire", "3 4"),
-        ("heads", "1"),
-        ("office", "2 6 7 9"),
-        ("pumpkin", "1 7"),
-        ("redkitchen", "3 4 6 12 14"),
-        ("stairs", "1 4"),
-    )
-    for number in numbers_of_test.split()
-)
-"""The sequences of the TestSplit.txt of all scenes."""
 
 _FOCAL = {"colour": 525.0, "depth": 585.0}
 """Pixels of an image 640 wide, whose principal point is (320, 240)."""

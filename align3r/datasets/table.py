@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from align3r.datasets.lists import KITTI_VALIDATION, SEVEN_SCENES_TEST
 from align3r.datasets.sequence import Sequence
 from align3r.errors import InputError, UsageError
 
@@ -71,7 +72,59 @@ class Dataset:
         return importlib.import_module(f"align3r.datasets.{self.module}")
 
 
-ROWS: tuple[Dataset, ...] = ()
+ROWS: tuple[Dataset, ...] = (
+    Dataset(
+        name="tartanair",
+        title="TartanAir",
+        module="tartanair",
+        layout="<environment>/{Easy,Hard}/P000/{image_left,depth_left,flow,pose_left.txt}",
+        terms="CC BY 4.0",
+    ),
+    Dataset(
+        name="spring",
+        title="Spring",
+        module="spring",
+        layout="train/0001/{frame_left,disp1_left,cam_data}",
+        terms="CC BY 4.0",
+    ),
+    Dataset(
+        name="hypersim",
+        title="Hypersim",
+        module="hypersim",
+        layout="metadata_camera_parameters.csv, ai_001_001/{_detail,images}",
+        terms="CC BY-SA 3.0",
+    ),
+    Dataset(
+        name="kitti",
+        title="KITTI depth",
+        module="kitti",
+        layout="{val,train}/<drive>/proj_depth/groundtruth/image_02, <date>/<drive>/image_02/data",
+        terms="CC BY-NC-SA 3.0",
+        lists={"validation": KITTI_VALIDATION},
+    ),
+    Dataset(
+        name="davis",
+        title="DAVIS",
+        module="davis",
+        layout="JPEGImages/480p/<video>, Annotations/480p/<video>, ImageSets/2017",
+        terms="see its page",
+    ),
+    Dataset(
+        name="7scenes",
+        title="7-Scenes",
+        module="seven_scenes",
+        layout="<scene>/seq-01/frame-000000.{color.png,depth.png,pose.txt}",
+        terms="Microsoft's, non-commercial research only",
+        lists={"test": SEVEN_SCENES_TEST},
+    ),
+    Dataset(
+        name="scannet",
+        title="ScanNet",
+        module="scannet",
+        layout="{.,scans,scans_test}/scene0000_00/{color,depth,pose,intrinsic}",
+        terms="ScanNet Terms of Use, non-commercial research and education only",
+    ),
+)
 
 DATASETS: dict[str, Dataset] = {row.name: row for row in ROWS}
 
