@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+
+from align3r.datasets.depth_sample import DepthSample
+from align3r.datasets.image_pair import ImagePair
 from align3r.datasets.lists import KITTI_VALIDATION, SEVEN_SCENES_TEST
 from align3r.datasets.sequence import Sequence
 from align3r.errors import InputError, UsageError
@@ -17,8 +21,16 @@ from align3r.errors import InputError, UsageError
 class Dataset:
     """A data set, and where its reader is.
 
-    The module has two functions: `names(root, **settings)` gives the names of the sequences that
-    are there, sorted, and `read(root, name, **settings)` gives one.
+    The module has two functions: `names(root, **settings)` gives the names of what is there,
+    sorted, and `read(root, name, **settings)` gives what has one of them. What that is, says
+    `kind`; each kind has a method of its own here.
+
+    | kind | a name is | it gives | method |
+    |---|---|---|---|
+    | `video` | a sequence | a `Sequence` | `read` |
+    | `pairs` | a scene | a list of `ImagePair` | `read_pairs` |
+    | `samples` | an image | a `DepthSample` | `read_sample` |
+    | `images` | a shard | images one after the other, with their names | `stream` |
     """
 
     name: str
@@ -29,6 +41,8 @@ class Dataset:
     """Of `align3r.datasets`."""
     layout: str
     """What a root holds, in one line, for those who have another folder."""
+    kind: Literal["video", "pairs", "samples", "images"] = "video"
+    """What has a name."""
     terms: str
     """Under which terms it is published."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +51,7 @@ class Dataset:
     """Sequences that papers use, by the name of the list."""
 
     def names(self, root: Path) -> list[str]:
-        """The sequences under a root, sorted.
+        """The sequences under a root, sorted; or scenes, samples or shards, by the kind.
 
         Raises:
             InputError: There are none: it is another folder, or nothing of what is needed.
@@ -59,14 +73,50 @@ class Dataset:
         Raises:
             InputError: It is not there, is not whole, or a file of it cannot be read; what is
                 missing is named.
+            UsageError: The data set is of another kind.
         """
-        sequence: Sequence = self._reader().read(root, name, **self.settings)
+        sequence: Sequence = self._read("video", root, name)
         return sequence
+
+    def read_pairs(self, root: Path, name: str) -> list[ImagePair]:
+        """The pairs of one scene.
+
+        Raises:
+            InputError, UsageError: As `read`.
+        """
+        pairs: list[ImagePair] = self._read("pairs", root, name)
+        return pairs
+
+    def read_sample(self, root: Path, name: str) -> DepthSample:
+        """One image with its depth.
+
+        Raises:
+            InputError, UsageError: As `read`.
+        """
+        sample: DepthSample = self._read("samples", root, name)
+        return sample
+
+    def stream(self, root: Path, name: str) -> Iterator[tuple[str, np.ndarray]]:
+        """The images of one shard: what each is called, and (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError, UsageError: As `read`; also later, when an image is asked for.
+        """
+        images: Iterator[tuple[str, np.ndarray]] = self._read("images", root, name)
+        return images
 
     def missing(self, root: Path, wanted: str) -> list[str]:
         """Sequences of the list `wanted` that are not under a root."""
         there = set(self.names(root))
         return [name for name in self.lists[wanted] if name not in there]
+
+    def _read(self, kind: str, root: Path, name: str) -> Any:
+        if self.kind != kind:
+            raise UsageError(
+                f"{self.title} holds {self.kind}, not {kind}",
+                hint="choose another data set, or read this one as what it is",
+            )
+        return self._reader().read(root, name, **self.settings)
 
     def _reader(self) -> Any:
         return importlib.import_module(f"align3r.datasets.{self.module}")
@@ -123,6 +173,52 @@ ROWS: tuple[Dataset, ...] = (
         module="scannet",
         layout="{.,scans,scans_test}/scene0000_00/{color,depth,pose,intrinsic}",
         terms="ScanNet Terms of Use, non-commercial research and education only",
+    ),
+    Dataset(
+        name="co3d",
+        title="CO3Dv2",
+        module="co3d",
+        layout="<category>/{frame_annotations.jgz, sequence_annotations.jgz, set_lists}, "
+        "<category>/<sequence>/{images, depths, depth_masks}",
+        terms="CC BY-NC 4.0",
+    ),
+    Dataset(
+        name="co3d-evaluation",
+        title="CO3Dv2 with the annotations of PoseDiffusion",
+        module="co3d_evaluation",
+        layout="<category>_test.jgz, <category>/<sequence>/images",
+        terms="CC BY-NC 4.0; of the annotations: see their page",
+    ),
+    Dataset(
+        name="re10k",
+        title="RealEstate10K",
+        module="re10k",
+        layout="{train,test}/<id>.txt, frames/{train,test}/<id>/<microseconds>.{jpg,png}",
+        terms="CC BY 4.0; the videos are of others",
+    ),
+    Dataset(
+        name="scannet1500",
+        title="ScanNet-1500",
+        module="scannet1500",
+        layout="test.npz, intrinsics.npz, scannet_test_1500/<scene>/{color, intrinsic}",
+        kind="pairs",
+        terms="ScanNet's terms of use: research alone",
+    ),
+    Dataset(
+        name="moge",
+        title="evaluation samples of MoGe",
+        module="moge_samples",
+        layout=".index.txt, <sample>/{image.jpg, depth.png, meta.json}; a root for each data set",
+        kind="samples",
+        terms="those of each data set: see its page",
+    ),
+    Dataset(
+        name="sa1b",
+        title="SA-1B",
+        module="sa1b",
+        layout="sa_<shard>.tar, or sa_<shard>/sa_<id>.jpg",
+        kind="images",
+        terms="SA-1B's licence: research alone",
     ),
 )
 
