@@ -73,7 +73,7 @@ def numbers(root: Path, pattern: str) -> list[str]:
     """
     before, after = PurePosixPath(pattern).name.split("*")
     wanted = re.compile(re.escape(before) + r"([0-9]{1,18})" + re.escape(after))
-    found = (wanted.fullmatch(name) for name in _entries(root, pattern))
+    found = (wanted.fullmatch(name) for name in _entries((root / pattern).parent))
     return sorted((match[1] for match in found if match), key=lambda text: (int(text), text))
 
 
@@ -83,18 +83,25 @@ def files(root: Path, pattern: str, frames: Sequence[str]) -> tuple[Path, ...]:
     Raises:
         InputError: Files are missing: how many, and the first.
     """
-    there = _entries(root, pattern)
-    folder, last = root / PurePosixPath(pattern).parent, PurePosixPath(pattern).name
-    names = [last.replace("*", frame) for frame in frames]
-    missing = [name for name in names if name not in there]
+    paths = tuple(root / pattern.replace("*", frame) for frame in frames)
+    check_there(paths, root, what=f"files {pattern}")
+    return paths
+
+
+def check_there(paths: Sequence[Path], root: Path, *, what: str = "files") -> None:
+    """Refuse files of a root that are not there; each folder is listed once.
+
+    Raises:
+        InputError: Some are missing: how many, and the first.
+    """
+    there = {folder: _entries(folder) for folder in {path.parent for path in paths}}
+    missing = [path for path in paths if path.name not in there[path.parent]]
     if missing:
-        first = PurePosixPath(pattern).with_name(missing[0])
         raise InputError(
-            f"{len(missing)} of the {len(names)} files {pattern} are missing under {root}, the "
-            f"first is {first}",
+            f"{len(missing)} of the {len(paths)} {what} are missing under {root}, the first is "
+            f"{missing[0].relative_to(root).as_posix()}",
             hint="download or unpack that part of the data set again",
         )
-    return tuple(folder / name for name in names)
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -109,7 +116,10 @@ def inside(folder: Path, name: str) -> Path:
             f"a list in {folder} names a file outside of it: {name!r}",
             hint="the files of a sequence are in its folder: download its lists again",
         )
-    check_inside(folder / parts, folder)
+    try:
+        check_inside(folder / parts, folder)
+    except OSError as error:  # a name that is too long
+        raise cannot_read(folder / parts, error) from error
     return folder / parts
 
 
@@ -231,8 +241,7 @@ def read_uint16(path: Path, size: tuple[int, int]) -> np.ndarray:
     return check_size(levels, size, path)
 
 
-def _entries(root: Path, pattern: str) -> set[str]:
-    folder = root / PurePosixPath(pattern).parent
+def _entries(folder: Path) -> set[str]:
     try:
         return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     except OSError as error:
