@@ -122,7 +122,107 @@ class Dataset:
         return importlib.import_module(f"align3r.datasets.{self.module}")
 
 
+_SINTEL = {
+    # Those with a moving camera, on which MonST3R and its successors compare paths.
+    "pose": tuple(
+        "alley_2 ambush_4 ambush_5 ambush_6 cave_2 cave_4 market_2 market_5 market_6 shaman_3 "
+        "sleeping_1 sleeping_2 temple_2 temple_3".split()
+    ),
+    "depth": tuple(
+        "alley_1 alley_2 ambush_2 ambush_4 ambush_5 ambush_6 ambush_7 bamboo_1 bamboo_2 bandage_1 "
+        "bandage_2 cave_2 cave_4 market_2 market_5 market_6 mountain_1 shaman_2 shaman_3 "
+        "sleeping_1 sleeping_2 temple_2 temple_3".split()
+    ),
+}
+_TUM = {
+    "dynamic": tuple(
+        f"rgbd_dataset_freiburg3_{what}_{path}"
+        for what in ("sitting", "walking")
+        for path in ("halfsphere", "rpy", "static", "xyz")
+    )
+}
+_BONN = {
+    "depth": tuple(
+        f"rgbd_bonn_{name}"
+        for name in ("balloon2", "crowd2", "crowd3", "person_tracking2", "synchronous")
+    )
+}
+_SINTEL_LAYOUT = "training/{clean,final,depth,camdata_left,flow}/alley_2"
+_STAMPED = "{rgb,depth,rgb.txt,depth.txt,groundtruth.txt}"
+
 ROWS: tuple[Dataset, ...] = (
+    Dataset(
+        name="sintel",
+        title="MPI-Sintel",
+        module="sintel",
+        layout=_SINTEL_LAYOUT,
+        terms="the film is CC BY 3.0; see its page",
+        lists=_SINTEL,
+    ),
+    Dataset(
+        name="sintel-final",
+        title="MPI-Sintel, final pass",
+        module="sintel",
+        layout=_SINTEL_LAYOUT,
+        terms="the film is CC BY 3.0; see its page",
+        settings={"rendering": "final"},
+        lists=_SINTEL,
+    ),
+    Dataset(
+        name="tum",
+        title="TUM RGB-D",
+        module="tum",
+        layout=f"rgbd_dataset_freiburg3_walking_xyz/{_STAMPED}",
+        terms="CC BY 4.0",
+        lists=_TUM,
+    ),
+    Dataset(
+        name="tum-pose",
+        title="TUM RGB-D, frames without depth too",
+        module="tum",
+        layout=f"rgbd_dataset_freiburg3_walking_xyz/{_STAMPED}",
+        terms="CC BY 4.0",
+        settings={"need": "pose"},
+        lists=_TUM,
+    ),
+    Dataset(
+        name="tum-align3r",
+        title="TUM RGB-D, paired by row as Align3R's released code does",
+        module="tum",
+        layout=f"rgbd_dataset_freiburg3_walking_xyz/{_STAMPED}",
+        terms="CC BY 4.0",
+        settings={"association": "rows"},
+        lists=_TUM,
+    ),
+    Dataset(
+        name="bonn",
+        title="Bonn RGB-D Dynamic",
+        module="bonn",
+        layout=f"rgbd_bonn_balloon2/{_STAMPED}",
+        terms="see its page",
+        lists=_BONN,
+    ),
+    Dataset(
+        name="sceneflow",
+        title="SceneFlow: FlyingThings3D, Driving or Monkaa",
+        module="sceneflow",
+        layout="{frames_finalpass,disparity,camera_data}/TEST/A/0000",
+        terms="for research only, no commercial use",
+    ),
+    Dataset(
+        name="pointodyssey",
+        title="PointOdyssey",
+        module="pointodyssey",
+        layout="train/ani/{rgbs,depths,anno.npz}",
+        terms="see its page",
+    ),
+    Dataset(
+        name="vkitti2",
+        title="Virtual KITTI 2",
+        module="vkitti2",
+        layout="vkitti_2.0.3_{rgb,depth,textgt}/Scene01/clone",
+        terms="CC BY-NC-SA 3.0",
+    ),
     Dataset(
         name="tartanair",
         title="TartanAir",
