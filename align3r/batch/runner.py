@@ -16,6 +16,7 @@ from align3r.cluster import Cluster, Died, Needs, connected
 from align3r.config import Options
 from align3r.errors import UsageError
 from align3r.io.lock import one_run_at_a_time
+from align3r.io.places import output_place
 from align3r.io.whole import disk_errors_in_words
 from align3r.progress import Report, as_report
 from align3r.types import Progress
@@ -77,13 +78,14 @@ def reconstruct_many(
         What became of each video, in order.
 
     Raises:
-        UsageError: No video, resources that no machine has, or another batch at work in `out`.
+        UsageError: No video, no name of a folder, resources that no machine has, or another batch
+            at work in `out`.
         InputError: `out` cannot be written, or its manifest not be read.
         MissingExtraError: Ray is not installed.
     """
     options, batch = options or Options(), batch or BatchOptions()
     sources = find_videos(videos)
-    out = Path(out).expanduser().absolute()
+    out = output_place(out).expanduser().absolute()
     check_folder(out)
     with one_run_at_a_time(out):
         with disk_errors_in_words(out):
@@ -104,10 +106,10 @@ def plan_many(
     """What `reconstruct_many` would do: `todo`, `done` or `failed`. Nothing is written.
 
     Raises:
-        UsageError: There is no video.
+        UsageError: There is no video, or no name of a folder.
         InputError: The manifest cannot be read.
     """
-    out = Path(out).expanduser().absolute()
+    out = output_place(out).expanduser().absolute()
     sources = find_videos(videos)
     check_folder(out)
     book = planned(sources, out, options or Options(), dry=True)

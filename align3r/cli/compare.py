@@ -12,8 +12,12 @@ from typing import Annotated
 import tyro
 
 from align3r.cli.arguments import SHORT_HELP
+from align3r.cli.early import check_given
 from align3r.cli.reconstruct import Solve, one_or_many, parse_solve, result_folder
 from align3r.cli.terminal import Bars, start_log, table
+from align3r.errors import InputError
+from align3r.evaluate.comparison_place import check_place
+from align3r.io.places import check_inputs_stay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,7 @@ def run(words: Sequence[str]) -> int:
     args = parse_solve(Compare, words, command="compare", description=about)
     start_log(verbose=args.verbose, quiet=args.quiet)
     source, out = one_or_many(args.source), result_folder(args.source, args.out, "compare")
+    _refuse_early(source, out, args)
 
     from align3r.evaluate.comparing import compare
     from align3r.evaluate.comparison_report import in_words, remarks
@@ -48,6 +53,18 @@ def run(words: Sequence[str]) -> int:
         print("\n" + textwrap.fill(remark, width))
     print_places(out, list(found.runs))
     return 0
+
+
+def _refuse_early(source: str | list[str], out: Path, args: Compare) -> None:
+    """All that needs no torch, which is slow to import."""
+    check_given(source, args.options)
+    if args.truth is not None and not Path(args.truth).exists():
+        raise InputError(
+            f"there is no ground truth at {args.truth}",
+            hint="give the .npz that examples/render_clip.py writes, or a folder in TUM layout",
+        )
+    check_inputs_stay(out, source, args.options)
+    check_place(out, overwrite=args.options.output.overwrite)
 
 
 def print_places(out: Path, runs: Sequence[str]) -> None:

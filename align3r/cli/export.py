@@ -38,14 +38,15 @@ def run(words: Sequence[str]) -> int:
     start_log(verbose=args.verbose, quiet=args.quiet)
     from align3r.errors import UsageError
     from align3r.io.files import check_inside
+    from align3r.io.places import output_place
     from align3r.io.result import load
 
     if not args.to:
         raise UsageError("no format is named", hint="add --to colmap nerfstudio ply")
     kinds = {to: find_export(to) for to in args.to}
     scene = load(args.result)
-    folder = Path(args.out) if args.out else Path(args.result) / "export"
-    if not args.out:
+    folder = Path(args.result) / "export" if args.out is None else output_place(args.out)
+    if args.out is None:
         check_inside(folder, Path(args.result))
     for to, kind in kinds.items():
         check_export(to, folder / kind.name, overwrite=args.options.overwrite)

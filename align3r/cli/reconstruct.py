@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from align3r.cli.arguments import SHORT_HELP, Common, Switch, parse, spell_out
+from align3r.cli.early import check_given, check_result_place
 from align3r.cli.health import health_lines
 from align3r.cli.terminal import Bars, Lines, start_log, timing_table
 from align3r.config import Options
@@ -66,6 +67,8 @@ def run(words: Sequence[str]) -> int:
     args = parse_solve(Reconstruct, words, command="reconstruct", description=about)
     lines = start_log(verbose=args.verbose, quiet=args.quiet)
     source, out = one_or_many(args.source), result_folder(args.source, args.out, "align3r")
+    check_given(source, args.options)
+    check_result_place(out, source, args.options, dry_run=args.dry_run)
 
     from align3r import pipeline
 

@@ -8,32 +8,30 @@ import logging
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from align3r import pipeline
 from align3r.config import Options
 from align3r.datasets.truth import Truth
 from align3r.datasets.truth_files import read_truth
-from align3r.errors import InputError, UsageError
+from align3r.errors import InputError
+from align3r.evaluate.comparison_place import check_place, put_back, replacing
 from align3r.evaluate.comparison_report import Row, describe_runs, make_report, write_report
+from align3r.evaluate.score import check_same_video
 from align3r.evaluate.variations import Run, plan_runs, read_vary
 from align3r.io.cache import fingerprint
 from align3r.io.lock import one_run_at_a_time
-from align3r.io.places import (
-    check_inputs_stay,
-    check_not_inside,
-    check_only_ours,
-    output_place,
-)
+from align3r.io.places import check_inputs_stay, output_place
 from align3r.io.result import load
 from align3r.io.sources import Source
 from align3r.io.video import read_frames
-from align3r.io.whole import check_output
 from align3r.pairwise.choice import choose_model
 from align3r.pairwise.registry import MODELS
 from align3r.prediction import fetch_weights
@@ -91,8 +89,10 @@ def compare(
     asked = read_vary(vary, options)
     check_inputs_stay(out, source, options)
     check_place(out, overwrite=options.output.overwrite)
-    known = _truth(truth)
-    runs = plan_runs(asked, options, cache(lambda: _count_frames(source, options, report)))
+    known, look = _truth(truth), cache(lambda: _glance(source, options, report))
+    if known is not None:
+        check_same_video(look().size, look().index, known)
+    runs = plan_runs(asked, options, lambda: len(look().index))
     for run in runs:
         fetch_weights(run.options)
     work = out.with_name(f".{out.name}.compare")
@@ -111,9 +111,21 @@ def compare(
     return Comparison(scenes, describe_runs(about), about)
 
 
-def _count_frames(source: Source, options: Options, report: Report) -> int:
+@dataclass(frozen=True)
+class _Glance:
+    """Which frames take part."""
+
+    size: tuple[int, int]
+    """(width, height) of the source."""
+    index: np.ndarray
+    """(N,) int64 numbers in the source."""
+
+
+def _glance(source: Source, options: Options, report: Report) -> _Glance:
+    """Look at the frames, and keep none of them."""
     fit = MODELS[options.model].fit
-    return len(read_frames(source, options.input, fit=fit, progress=report))
+    frames = read_frames(source, options.input, fit=fit, progress=report)
+    return _Glance(frames.source_size, frames.index)
 
 
 def _shared(runs: Sequence[Run], work: Path) -> SharedStages:
@@ -197,51 +209,3 @@ def _truth(given: Truth | str | Path | None) -> Truth | None:
             "TUM layout",
             hint="write one with examples/render_clip.py",
         ) from error
-
-
-def check_place(out: Path, *, overwrite: bool) -> None:
-    """Refuse a taken place before any work is done.
-
-    Raises:
-        UsageError: `out` exists and overwriting is off, or it is no comparison.
-        InputError: The place cannot be written.
-    """
-    if not (out.is_dir() and any(out.iterdir())):
-        check_output(out, overwrite)
-        return
-    if not overwrite:
-        raise UsageError(f"{out} exists already", hint="add --overwrite, or choose another with -o")
-    if not (out / "compare.json").is_file():
-        raise UsageError(
-            f"{out} is not a comparison and will not be replaced", hint="choose another with -o"
-        )
-    check_not_inside(out)
-    check_only_ours(out)
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[None]:
-    """Put what is at `out` aside while the block runs; bring it back if the block fails."""
-    old = _set_aside(out)
-    if out.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        out.rename(old)
-    try:
-        yield
-    except BaseException:
-        put_back(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def put_back(out: Path) -> bool:
-    """Bring back what a killed run had put aside, if nothing has taken its place."""
-    old = _set_aside(out)
-    if out.exists() or not old.exists():
-        return False
-    old.rename(out)
-    return True
-
-
-def _set_aside(out: Path) -> Path:
-    return out.with_name(f".{out.name}.old")

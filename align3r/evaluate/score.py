@@ -37,7 +37,7 @@ def score(scene: Reconstruction, truth: Truth) -> dict[str, float]:
     Raises:
         InputError: The reconstruction is of another video.
     """
-    _same_video(scene, truth)
+    check_same_video(scene.size, scene.frame_index, truth)
     depth, scale = _depth_scores(scene, truth)
     return {
         "frames": len(scene),
@@ -48,18 +48,28 @@ def score(scene: Reconstruction, truth: Truth) -> dict[str, float]:
     }
 
 
-def _same_video(scene: Reconstruction, truth: Truth) -> None:
-    if scene.size != truth.size:
+def check_same_video(size: tuple[int, int], frame_index: np.ndarray, truth: Truth) -> None:
+    """Refuse the truth of another video.
+
+    Args:
+        size: (width, height) of the source frames.
+        frame_index: (N,) int64 numbers of the frames that are compared.
+        truth: The truth about every frame of the source.
+
+    Raises:
+        InputError: The frames have another size than the truth's, or it ends before them.
+    """
+    hint = "reconstruct the frames that the truth is about"
+    if size != truth.size:
         raise InputError(
-            f"the reconstruction is of {scene.size[0]}x{scene.size[1]} frames, the truth of "
+            f"the reconstruction is of {size[0]}x{size[1]} frames, the truth of "
             f"{truth.size[0]}x{truth.size[1]}",
-            hint="reconstruct the frames that the truth is about",
+            hint=hint,
         )
-    if len(scene) and scene.frame_index.max() >= len(truth):
+    if len(frame_index) and frame_index.max() >= len(truth):
         raise InputError(
-            f"the reconstruction has frame {scene.frame_index.max()}, the truth ends at "
-            f"{len(truth) - 1}",
-            hint="reconstruct the frames that the truth is about",
+            f"the reconstruction has frame {frame_index.max()}, the truth ends at {len(truth) - 1}",
+            hint=hint,
         )
 
 

@@ -109,6 +109,12 @@ def read_calibration(options: CameraOptions) -> Calibration | None:
             "--distortion is given without the focal length that it belongs to",
             hint="add --focal or --intrinsics fx fy cx cy; a calibration file has its own",
         )
+    if options.lens != "opencv" and options.distortion is None:
+        raise UsageError(
+            f"--camera.lens {options.lens} says what --distortion means, and there is no "
+            "--distortion",
+            hint="add --distortion k1 k2 k3 k4; a calibration file has its own lens",
+        )
     if options.calibration is not None:
         return read_calibration_file(Path(options.calibration).expanduser())
     if options.intrinsics is not None:

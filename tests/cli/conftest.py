@@ -36,9 +36,20 @@ class Plan:
 
 
 @pytest.fixture
-def pipeline(make_scene: Callable[..., Reconstruction], monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """Replace the pipeline by one that saves a small scene, or raises `error` at a call."""
+def pipeline(
+    make_scene: Callable[..., Reconstruction],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Calls:
+    """Replace the pipeline by one that saves a small scene, or raises `error` at a call.
+
+    The current folder holds a.mp4, a.png and b.png, which nobody reads.
+    """
     calls = Calls()
+    here = tmp_path_factory.mktemp("inputs")
+    for name in ("a.mp4", "a.png", "b.png"):
+        (here / name).write_bytes(b"something")
+    monkeypatch.chdir(here)
 
     def reconstruct(
         source: Any, *, out: Any, options: Options, progress: Any, **_: Any

@@ -38,6 +38,41 @@ def test_help_imports_no_torch(words: list[str]) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("reconstruct none.mp4", 3),
+        ("reconstruct none.mp4 --dry-run", 3),
+        ("reconstruct a.mp4 -o file", 2),
+        ("reconstruct a.mp4 -o file --dry-run", 2),
+        ("reconstruct a.mp4 --stride 0", 2),
+        ("reconstruct a.mp4 --poses none", 3),
+        ("reconstruct a.mp4 --masks none", 3),
+        ("reconstruct a.mp4 --prior-dir none", 3),
+        ("reconstruct a.mp4 --camera.lens fisheye", 2),
+        ("compare none.mp4", 3),
+        ("compare a.mp4 -o file", 2),
+        ("compare a.mp4 --truth none.npz", 3),
+        ("batch a.mp4 -o file", 2),
+        ("export none --to ply", 3),
+        ("view none", 3),
+    ],
+)
+def test_what_can_be_refused_at_once_needs_no_torch(words: str, code: int, tmp_path: Path) -> None:
+    for name in ("a.mp4", "file"):
+        (tmp_path / name).write_text("something")
+    script = (
+        "import sys\nfrom align3r.cli.main import main\n"
+        f"code = main({words.split()!r})\nprint(code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, cwd=tmp_path, text=True
+    )
+    assert done.stdout.splitlines()[-1] == f"{code} False", done.stderr
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "file"}
+
+
 def test_help_is_there_at_once() -> None:
     seconds = []
     for _ in range(3):
@@ -64,6 +99,9 @@ def test_version(capsys: Captured) -> None:
         (["export", "x"], "--to"),
         (["export", "x", "--to", "fbx"], "fbx"),
         (["export", "x", "--to"], "--to colmap nerfstudio ply"),
+        (["reconstruct", "a.mp4", "-o", ""], "the name of the output folder is empty"),
+        (["batch", "a.mp4", "-o", ""], "the name of the output folder is empty"),
+        (["batch", "a.mp4", "-o", "", "--dry-run"], "the name of the output folder is empty"),
     ],
 )
 def test_wrong_use_is_2(words: list[str], says: str, capsys: Captured) -> None:

@@ -66,6 +66,12 @@ def test_a_folder_of_somebody_else_is_2(result: Path, tmp_path: Path, capsys: Ca
     assert (mine / "transforms.json").is_file()
 
 
+def test_a_folder_without_a_name_is_2(result: Path, capsys: Captured) -> None:
+    assert main(["export", str(result), "--to", "ply", "-o", ""]) == 2
+    assert "the name of the output folder is empty" in capsys.readouterr().err
+    assert not (result / "export").exists()
+
+
 def test_source_images_of_nobody_knows_what_are_2_or_3(result: Path, capsys: Captured) -> None:
     assert main(["export", str(result), "--to", "colmap", "--images", "source"]) == 2
     assert "add --source video.mp4" in capsys.readouterr().err

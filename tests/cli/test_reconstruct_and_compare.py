@@ -71,6 +71,21 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
     assert not pipeline.options and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--split-shots"]])
+def test_a_taken_place_is_refused_before_the_input_is_read(
+    pipeline: Any, clip: Path, tmp_path: Path, more: list[str], capsys: Captured
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    words = ["reconstruct", str(clip), *more, "-o"]
+    assert main([*words, str(tmp_path / "file")]) == 2
+    assert "is not a folder" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "file" / "out")]) == 3
+    assert "is a file, not a folder" in capsys.readouterr().err
+    assert main([*words, str(clip.parent), "--overwrite"]) == 2
+    assert "is to be replaced" in capsys.readouterr().err
+    assert not pipeline.options and (tmp_path / "file").read_text() == "mine"
+
+
 def test_several_images_are_one_input(pipeline: Any, tmp_path: Path) -> None:
     words = ["reconstruct", "a.png", "b.png", "-o", str(tmp_path / "out")]
     assert main(words) == 0
@@ -128,9 +143,13 @@ def test_compare_reports_both(pipeline: Any, clip: Path, tmp_path: Path, capsys:
 
 
 def test_compare_against_a_truth(
-    pipeline: Any, clip: Path, tmp_path: Path, make_scene: Callable[..., Reconstruction]
+    pipeline: Any,
+    make_clip: Callable[..., Path],
+    tmp_path: Path,
+    make_scene: Callable[..., Reconstruction],
 ) -> None:
     n, (width, height) = 6, (80, 60)
+    clip = make_clip("clip.mp4", n=3, size=(width, height))
     truth = make_scene(n)
     depth = np.stack([truth.depth(i) for i in range(n)])
     for i in range(3):  # the small scene has frames 0, 2 and 4 of its source
@@ -152,6 +171,37 @@ def test_compare_against_a_truth(
     assert scores["abs_rel"] == pytest.approx(0, abs=1e-6)
     assert scores["delta1"] == 1
     assert "| Abs Rel |" in (tmp_path / "both" / "compare.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("size", "n", "told"),
+    [((80, 60), 3, "is of 64x48 frames, the truth of 80x60"), ((64, 48), 2, "ends at 1")],
+)
+def test_the_truth_of_another_video_is_refused_before_any_run(
+    pipeline: Any,
+    clip: Path,
+    tmp_path: Path,
+    capsys: Captured,
+    size: tuple[int, int],
+    n: int,
+    told: str,
+) -> None:
+    width, height = size
+    np.savez(
+        tmp_path / "truth.npz",
+        size=size,
+        world_from_cam=np.tile(np.eye(4), (n, 1, 1)),
+        K=np.tile(np.eye(3), (n, 1, 1)),
+        time=np.arange(n) / 10,
+        depth=np.ones((n, height, width), np.float32),
+        depth_stride=1,
+        moving=np.packbits(np.zeros((n, height, width), bool)),
+    )
+    words = ["compare", str(clip), "-o", str(tmp_path / "both")]
+    assert main([*words, "--truth", str(tmp_path / "truth.npz")]) == 3
+    assert told in capsys.readouterr().err
+    assert not pipeline.options
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "truth.npz"}
 
 
 def test_compare_takes_up_where_it_failed(pipeline: Any, clip: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from align3r import pipeline
 from align3r.cli.main import main
 from align3r.config import CameraOptions, Options, OutputOptions, PriorOptions
 from align3r.errors import UsageError
-from align3r.evaluate.comparing import check_place, compare
+from align3r.evaluate.comparing import compare
+from align3r.evaluate.comparison_place import check_place
 from align3r.io.places import check_inputs_stay, output_place
 from align3r.io.whole import check_output
 from align3r.reconstruction import Reconstruction
