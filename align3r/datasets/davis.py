@@ -16,9 +16,9 @@ from align3r.datasets.files import (
     numbers,
     read_rows,
 )
+from align3r.datasets.frames import frames_of
 from align3r.datasets.sequence import Sequence
 from align3r.datasets.truth import Truth
-from align3r.errors import InputError
 from align3r.io.label_png import read_labels
 
 RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
@@ -53,23 +53,20 @@ def read(
         UsageError: There is no such resolution or list.
     """
     check_sequence(name, names(root, resolution=resolution, image_set=image_set), root)
-    labelled = set(numbers(root, f"Annotations/{resolution}/{name}/*.png"))
-    frames = sorted(labelled.union(numbers(root, f"JPEGImages/{resolution}/{name}/*.jpg")), key=int)
-    if not frames:
-        raise InputError(
-            f"{name} has no images JPEGImages/{resolution}/{name}/*.jpg",
-            hint="unpack the images of DAVIS again",
-        )
-    images = files(root, f"JPEGImages/{resolution}/{name}/*.jpg", frames)
+    masks = f"Annotations/{resolution}/{name}/*.png"
+    pattern = f"JPEGImages/{resolution}/{name}/*.jpg"
+    frames, labelled = frames_of(root, pattern, masks), set(numbers(root, masks))
+    images = files(root, pattern, frames)
     without = sum(frame not in labelled for frame in frames)
-    labels = tuple(root / f"Annotations/{resolution}/{name}/{frame}.png" for frame in frames)
+    labels = () if without else files(root, masks, frames)
     size = image_size(images[0])
+    remark = f"{without} of {len(frames)} frames have no annotation: what moves is not known"
     return Sequence(
         dataset="davis",
         name=name,
         frames=tuple(frames),
         images=images,
-        remarks=(_few(without, len(frames)),) if without else (),
+        remarks=(remark,) if without else (),
         truth=Truth(
             world_from_cam=np.full((len(frames), 4, 4), np.nan),
             intrinsics=np.full((len(frames), 3, 3), np.nan),
@@ -89,7 +86,3 @@ def read_objects(path: Path, size: tuple[int, int]) -> np.ndarray:
         InputError: It cannot be read or is of another size.
     """
     return check_size(read_labels(path), size, path)
-
-
-def _few(without: int, count: int) -> str:
-    return f"{without} of {count} frames have no annotation: what moves is not known"

@@ -17,9 +17,10 @@ from align3r.datasets.files import (
     read_uint16,
     reading,
 )
+from align3r.datasets.frames import frames_of
+from align3r.datasets.pinholes import pinhole
 from align3r.datasets.sequence import Sequence
 from align3r.datasets.truth import Truth
-from align3r.errors import InputError
 
 SPLITS = ("val", "train")
 CAMERAS = ("02", "03")
@@ -57,9 +58,7 @@ def read(root: Path, name: str, *, split: str = "val", camera: str = "02") -> Se
     date = name.split("_drive_")[0]
     truth = f"{split}/{name}/proj_depth/groundtruth/image_{camera}/*.png"
     raw = f"{date}/{name}/image_{camera}/data/*.png"
-    frames = numbers(root, truth)
-    if not frames:
-        raise InputError(f"{name} has no depth {truth}", hint="unpack data_depth_annotated.zip")
+    frames = frames_of(root, truth)
     depths, images = files(root, truth, frames), files(root, raw, frames)
     without = len(numbers(root, raw)) - len(frames)
     size = image_size(images[0])
@@ -93,6 +92,4 @@ def _intrinsics(path: Path, camera: str) -> np.ndarray:
     rows = {words[0]: words[1:] for words in read_rows(path)}
     with reading(path):
         projection = np.array(rows[f"P_rect_{camera}:"], np.float64).reshape(3, 4)
-        if not (np.isfinite(projection).all() and min(projection[0, 0], projection[1, 1]) > 0):
-            raise ValueError(f"P_rect_{camera} is no camera")
-    return projection[:, :3]
+    return pinhole(projection[:, :3], path)

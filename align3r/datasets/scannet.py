@@ -11,11 +11,12 @@ from align3r.datasets.files import (
     files,
     folders,
     image_size,
-    numbers,
     read_numbers,
     read_uint16,
     rigid,
 )
+from align3r.datasets.frames import frames_of
+from align3r.datasets.pinholes import pinhole
 from align3r.datasets.sequence import Sequence
 from align3r.datasets.truth import Truth
 from align3r.errors import InputError
@@ -49,11 +50,7 @@ def read(root: Path, name: str) -> Sequence:
     check_sequence(name, sorted(scenes), root)
     at = scenes[name]
     patterns = [f"{at}/{kind}" for kind in ("color/*.jpg", "depth/*.png", "pose/*.txt")]
-    frames = sorted({n for pattern in patterns for n in numbers(root, pattern)}, key=int)
-    if not frames:
-        raise InputError(
-            f"{name} has no images {at}/color/*.jpg", hint="unpack its .sens file to images"
-        )
+    frames = frames_of(root, *patterns)
     images, depths, poses = (files(root, pattern, frames) for pattern in patterns)
     size, depth_size = image_size(images[0]), image_size(depths[0])
     k, depth_k = (
@@ -89,10 +86,9 @@ def _scenes(root: Path) -> dict[str, str]:
 
 def _intrinsics(path: Path) -> np.ndarray:
     table = read_numbers(path, 4)
-    k = table[:3, :3]
-    if table.shape != (4, 4) or not min(k[0, 0], k[1, 1]) > 0 or k[0, 1] or k[1, 0]:
+    if table.shape != (4, 4) or table[0, 1]:
         raise InputError(f"{path} is no camera", hint="wanted: a matrix of 4x4 without skew")
-    return k
+    return pinhole(table[:3, :3], path)
 
 
 def _read_pose(path: Path) -> np.ndarray:

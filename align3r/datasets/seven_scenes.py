@@ -13,12 +13,12 @@ from align3r.datasets.files import (
     files,
     folders,
     image_size,
-    numbers,
     read_numbers,
     read_rows,
     read_uint16,
     rigid,
 )
+from align3r.datasets.frames import frames_of
 from align3r.datasets.sequence import Sequence
 from align3r.datasets.truth import Truth
 from align3r.errors import InputError
@@ -63,12 +63,7 @@ def read(root: Path, name: str, *, camera: str = "colour", split: str | None = N
     """
     check_sequence(name, names(root, camera=camera, split=split), root)
     patterns = [f"{name}/frame-*.{kind}" for kind in ("color.png", "depth.png", "pose.txt")]
-    frames = sorted({n for pattern in patterns for n in numbers(root, pattern)}, key=int)
-    if not frames:
-        raise InputError(
-            f"{name} has no images {name}/frame-*.color.png",
-            hint=f"unpack {name}.zip in the folder of its scene",
-        )
+    frames = frames_of(root, *patterns)
     images, depths, poses = (files(root, pattern, frames) for pattern in patterns)
     size = image_size(images[0])
     world_from_cam = np.stack([_read_pose(path) for path in poses])
@@ -118,7 +113,7 @@ def _read_depth(path: Path, size: tuple[int, int], *, camera: str) -> np.ndarray
 def _seen_by_colour(depth: np.ndarray) -> np.ndarray:
     """Depth in the colour camera, which looks in the same direction: the nearest at each pixel.
 
-    Its pixels are larger than those of the depth camera, so that no surface has holes.
+    Its pixels are larger than those of the depth camera, so that surfaces have no holes.
     """
     height, width = depth.shape
     one, other = (_intrinsics(camera, (width, height)) for camera in ("depth", "colour"))

@@ -11,10 +11,11 @@ from align3r.datasets.files import (
     files,
     folders,
     image_size,
-    numbers,
     read_numbers,
     rigid,
 )
+from align3r.datasets.frames import frames_of
+from align3r.datasets.pinholes import pinholes
 from align3r.datasets.sequence import Sequence
 from align3r.datasets.truth import Truth
 from align3r.errors import InputError
@@ -38,24 +39,12 @@ def read(root: Path, name: str) -> Sequence:
     """
     check_sequence(name, names(root), root)
     at = f"train/{name}"
-    frames = numbers(root, f"{at}/frame_left/frame_left_*.png")
-    if not frames:
-        raise InputError(
-            f"{name} has no images {at}/frame_left/frame_left_*.png",
-            hint="unpack train_frame_left.zip",
-        )
-    images = files(root, f"{at}/frame_left/frame_left_*.png", frames)
-    disparities = files(root, f"{at}/disp1_left/disp1_left_*.dsp5", frames)
-    lines = _table(root / at / "cam_data" / "intrinsics.txt", 4, count=len(frames))
+    patterns = [f"{at}/frame_left/frame_left_*.png", f"{at}/disp1_left/disp1_left_*.dsp5"]
+    frames = frames_of(root, *patterns)
+    images, disparities = (files(root, pattern, frames) for pattern in patterns)
+    intrinsics = _intrinsics(root / at / "cam_data" / "intrinsics.txt", len(frames))
     path = root / at / "cam_data" / "extrinsics.txt"
     cam_from_world = rigid(_table(path, 16, count=len(frames)).reshape(-1, 4, 4), path)
-    intrinsics = np.tile(np.eye(3), (len(frames), 1, 1))
-    intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]] = lines
-    if not (lines[:, :2] > 0).all():
-        raise InputError(
-            f"a focal length of {at}/cam_data/intrinsics.txt is not positive",
-            hint="download the file again",
-        )
     size = image_size(images[0])
     return Sequence(
         dataset="spring",
@@ -67,9 +56,15 @@ def read(root: Path, name: str) -> Sequence:
             intrinsics=intrinsics,
             times=np.array(frames, np.float64) / FRAMES_A_SECOND,
             size=size,
-            depth=lambda i: _read_depth(disparities[i], size, focal=float(lines[i, 0])),
+            depth=lambda i: _read_depth(disparities[i], size, focal=float(intrinsics[i, 0, 0])),
         ),
     )
+
+
+def _intrinsics(path: Path, count: int) -> np.ndarray:
+    intrinsics = np.tile(np.eye(3), (count, 1, 1))
+    intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]] = _table(path, 4, count=count)
+    return pinholes(intrinsics, path)
 
 
 def _table(path: Path, columns: int, *, count: int) -> np.ndarray:
@@ -88,4 +83,4 @@ def _read_depth(path: Path, size: tuple[int, int], *, focal: float) -> np.ndarra
     disparity = read_hdf5(path, "disparity", shape=(2 * height, 2 * width))[::2, ::2]
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         depth = (focal * BASELINE_M / disparity.astype(np.float64)).astype(np.float32)
-        return np.where((disparity > 0) & np.isfinite(depth), depth, np.float32(np.nan))
+        return np.where((depth > 0) & np.isfinite(depth), depth, np.float32(np.nan))

@@ -15,11 +15,11 @@ from align3r.datasets.files import (
     files,
     folders,
     image_size,
-    numbers,
     read_numbers,
     reading,
     rigid_from_quaternions,
 )
+from align3r.datasets.frames import frames_of
 from align3r.datasets.sequence import Sequence
 from align3r.datasets.truth import Truth
 from align3r.errors import InputError
@@ -55,14 +55,13 @@ def read(root: Path, name: str, *, camera: str = "left", hidden_flow: bool = Fal
     there = _trajectories(root)
     check_sequence(name, sorted(there), root)
     at = there[name]
-    frames = numbers(root, f"{at}/image_{camera}/*_{camera}.png")
-    if not frames:
-        raise InputError(
-            f"{name} has no images {at}/image_{camera}/*_{camera}.png", hint="unpack image_left.zip"
-        )
-    images = files(root, f"{at}/image_{camera}/*_{camera}.png", frames)
+    patterns = [
+        f"{at}/image_{camera}/*_{camera}.png",
+        f"{at}/depth_{camera}/*_{camera}_depth.npy",
+    ]
+    frames = frames_of(root, *patterns)
+    images, depths = (files(root, pattern, frames) for pattern in patterns)
     world_from_cam = _poses(root / at / f"pose_{camera}.txt", len(frames))
-    depths = files(root, f"{at}/depth_{camera}/*_{camera}_depth.npy", frames)
     size = image_size(images[0])
     flow = _flow(root, at, frames, size=size, hidden=hidden_flow) if camera == "left" else None
     return Sequence(
@@ -124,6 +123,8 @@ def _flow(
     masks = files(root, f"{at}/flow/*_mask.npy", pairs)
 
     def read_flow(i: int) -> np.ndarray:
+        if i >= len(flows):
+            raise InputError(f"frame {i} is the last one: it has no flow", hint="ask for others")
         flow = check_size(_read_map(flows[i], ndim=3), size, flows[i]).astype(np.float32)
         if flow.shape[2] != 2:
             raise InputError(f"{flows[i]} has {flow.shape[2]} channels", hint="wanted: 2")

@@ -24,6 +24,8 @@ _MOST_DEFLATED = 1032
 """How many times smaller deflate can make an array."""
 _OVERHEAD = 64
 """Bytes of a chunk besides what is packed."""
+_MOST_CHUNKS = 4096
+"""A full-HD map has some hundred; looking for the place of one takes as long as there are many."""
 
 
 def read_hdf5(path: Path, name: str, *, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -109,7 +111,10 @@ def _check_chunks(array: Any, unpacked: int, *, packing: int) -> None:
     """
     if unpacked > packing * array.id.get_storage_size():
         raise ValueError(f"a chunk of {unpacked} bytes is larger than all that is there")
-    for index in range(array.id.get_num_chunks()):
+    count = array.id.get_num_chunks()
+    if count > _MOST_CHUNKS:
+        raise ValueError(f"{count} chunks are more than {_MOST_CHUNKS}")
+    for index in range(count):
         chunk = array.id.get_chunk_info(index)
         if chunk.size > unpacked + _OVERHEAD + unpacked // 1000:
             raise ValueError(f"a chunk of {unpacked} bytes takes {chunk.size}")
