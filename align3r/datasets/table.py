@@ -320,6 +320,13 @@ ROWS: tuple[Dataset, ...] = (
         kind="images",
         terms="SA-1B's licence: research alone",
     ),
+    Dataset(
+        name="rgbd",
+        title="sequences of your own in TUM layout",
+        module="rgbd",
+        layout="<sequence>/{camera.json, rgb.txt, depth.txt, groundtruth.txt}",
+        terms="yours",
+    ),
 )
 
 DATASETS: dict[str, Dataset] = {row.name: row for row in ROWS}

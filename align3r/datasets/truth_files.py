@@ -42,8 +42,8 @@ def read_rgbd(folder: Path) -> Truth:
     """
     try:
         camera = read_json(folder / "camera.json")
-        times, images = _read_list(folder / "rgb.txt")
-        depth_times, depth_files = _read_list(folder / "depth.txt")
+        times, images = read_list(folder / "rgb.txt")
+        depth_times, depth_files = read_list(folder / "depth.txt")
         poses = np.loadtxt(io.StringIO(read_text(folder / "groundtruth.txt")), ndmin=2)
         size, per_metre, k = _read_camera(camera)
         if poses.shape[1:] != (8,) or not np.isfinite(poses).all():
@@ -136,7 +136,8 @@ def _read_camera(camera: Any) -> tuple[tuple[int, int], float, np.ndarray]:
     return size, per_metre, np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1.0]])
 
 
-def _read_list(path: Path) -> tuple[np.ndarray, list[str]]:
+def read_list(path: Path) -> tuple[np.ndarray, list[str]]:
+    """(N,) times and the file of each, of a list such as rgb.txt."""
     lines = [line.split() for line in read_text(path).splitlines()]
     rows = [row for row in lines if row and not row[0].startswith("#")]
     if not rows:
