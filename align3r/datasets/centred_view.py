@@ -18,6 +18,8 @@ from align3r.io.images import shrink
 
 _FARTHEST = 1000.0
 """Times the depth that 1 % are nearer than: what is beyond is taken for a mistake."""
+_WIDEST = 1e6
+"""Width of a field of view at a distance of 1; beyond it and its inverse no camera is meant."""
 _LONGEST = 32766
 """Pixels of a side that OpenCV resamples."""
 
@@ -62,7 +64,8 @@ def centred_view(sample: DepthSample, size: tuple[int, int]) -> DepthSample:
 def _turn_to_middle(sample: DepthSample) -> np.ndarray:
     """(3, 3) smallest rotation that puts the ray through the middle of the image on the z axis."""
     ray = np.linalg.solve(sample.intrinsics, [*image_centre(sample.size), 1.0])
-    x, y, z = ray / np.linalg.norm(ray)
+    with np.errstate(over="ignore"):
+        x, y, z = ray / np.linalg.norm(ray)
     tilt = np.array([[0.0, 0.0, -x], [0.0, 0.0, -y], [x, y, 0.0]])
     turn: np.ndarray = np.eye(3) + tilt + tilt @ tilt / (1 + z)
     return turn
@@ -76,18 +79,19 @@ def _focal(sample: DepthSample, turn: np.ndarray, size: tuple[int, int]) -> floa
     """
     right, bottom = sample.size[0] - 0.5, sample.size[1] - 0.5
     pixels = [[-0.5, -0.5, 1], [right, -0.5, 1], [right, bottom, 1], [-0.5, bottom, 1]]
-    corners = np.linalg.solve(sample.intrinsics, np.transpose(pixels)).T @ turn.T
-    if not (corners[:, 2] > 0).all():
+    with np.errstate(all="ignore"):
+        corners = np.linalg.solve(sample.intrinsics, np.transpose(pixels)).T @ turn.T
+        at = corners[:, :2] / corners[:, 2:]
+        along = np.roll(at, -1, axis=0) - at
+        normal = np.stack([along[:, 1], -along[:, 0]], axis=1)
+        distance = np.abs((normal * at).sum(axis=1))
+        half_width = (distance / (np.abs(normal) @ [1.0, size[1] / size[0]])).min()
+    if not ((corners[:, 2] > 0).all() and 1 / _WIDEST < half_width < _WIDEST):
         raise InputError(
-            f"the camera of {sample.name} has no middle that it could be turned to",
-            hint="its intrinsics are wrong: its principal point is too far from its image",
+            f"the camera of {sample.name} has no field of view that could be centred",
+            hint="its focal lengths or its principal point do not go with the size of its image",
         )
-    at = corners[:, :2] / corners[:, 2:]
-    along = np.roll(at, -1, axis=0) - at
-    normal = np.stack([along[:, 1], -along[:, 0]], axis=1)
-    distance = (normal * at).sum(axis=1)
-    half_width = np.abs(distance) / (np.abs(normal) @ [1.0, size[1] / size[0]])
-    return float(size[0] / (2 * half_width.min()))
+    return float(size[0] / (2 * half_width))
 
 
 def _source_pixels(
