@@ -32,6 +32,8 @@ def read_png_text(path: Path) -> dict[str, str]:
         body = data[position + 8 : position + 8 + length]
         position += 12 + length
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
+            if zlib.crc32(kind + body) != int.from_bytes(data[position - 4 : position], "big"):
+                raise ValueError("a text of it is damaged")
             keyword, _, rest = body.partition(b"\0")
             texts[keyword.decode("latin-1")] = _text(kind, rest)
     return texts

@@ -82,6 +82,14 @@ def test_moge_refuses_depth_without_sense(tmp_path: Path, near: str, far: str) -
         moge_samples.read(root, "scene_a")
 
 
+def test_moge_depth_does_not_take_its_range_from_a_damaged_text(tmp_path: Path) -> None:
+    root = copied("moge_eval", tmp_path)
+    path = root / "scene_a/depth.png"
+    path.write_bytes(path.read_bytes().replace(b"far\x00102", b"far\x00902"))
+    with pytest.raises(InputError, match="a text of it is damaged"):
+        moge_samples.read(root, "scene_a")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
