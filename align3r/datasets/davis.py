@@ -1,4 +1,7 @@
-"""DAVIS: videos of things that move, with a mask of each annotated object."""
+"""DAVIS: videos of things that move, with a mask of each annotated object.
+
+Perazzi et al., CVPR 2016; Pont-Tuset et al., 2017.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 The projection of a scene is a matrix, and in some scenes that is not of an ordinary camera: the
 lens is shifted or tilted. Whatever it is, it is a camera with some intrinsics that is turned a bit.
+Roberts et al., ICCV 2021.
 """
 
 from __future__ import annotations

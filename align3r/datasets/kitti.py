@@ -1,4 +1,7 @@
-"""KITTI depth: drives with sparse depth from accumulated laser scans, images in the raw drives."""
+"""KITTI depth: drives with sparse depth from accumulated laser scans, images in the raw drives.
+
+Uhrig et al., 3DV 2017; Geiger et al., IJRR 2013.
+"""
 
 from __future__ import annotations
 

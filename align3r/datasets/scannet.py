@@ -1,4 +1,7 @@
-"""ScanNet: rooms seen by a depth sensor on a tablet, as its sensor reader unpacks them."""
+"""ScanNet: rooms seen by a depth sensor on a tablet, as its sensor reader unpacks them.
+
+Dai et al., CVPR 2017.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Spring: an animated film in full HD, with disparity at twice the resolution, and cameras."""
+"""Spring: an animated film in full HD, with disparity at twice the resolution, and cameras.
+
+Mehl et al., CVPR 2023.
+"""
 
 from __future__ import annotations
 

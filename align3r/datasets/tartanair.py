@@ -1,4 +1,7 @@
-"""TartanAir: synthetic flights through static rooms and landscapes, with depth, poses and flow."""
+"""TartanAir: synthetic flights through rooms and landscapes, with depth, poses and flow.
+
+Wang et al., IROS 2020.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ from align3r.io.arrays import read_npy
 
 CAMERAS = ("left", "right")
 FRAMES_A_SECOND = 10.0
+"""Of the second release; the first says nothing."""
 
 _CV_FROM_NED = np.eye(4)[[1, 2, 0, 3]]
 _TRAJECTORY = "P[0-9][0-9][0-9]"

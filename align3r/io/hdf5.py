@@ -52,7 +52,7 @@ def read_hdf5(path: Path, name: str, *, shape: tuple[int | None, ...]) -> np.nda
         raise cannot_read(path, error) from error
     check_bytes(path, size)
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:  # network drives may have no locks
             array = _find(h5py, file, name)
             _check(array, path, size=size, shape=shape)
             data: np.ndarray = array[()]

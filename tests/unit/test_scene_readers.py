@@ -235,6 +235,15 @@ def test_splits_of_7_scenes_are_read_from_their_lists(sample: Path) -> None:
 
 
 @of("7scenes")
+def test_poses_that_tracking_has_worn_out_are_mended(sample: Path) -> None:
+    path = sample / "chess" / "seq-01" / "frame-000001.pose.txt"
+    path.write_text("1.004 0.003 0 1\n0.003 0.996 0 2\n0 0 1 3\n0 0 0 1\n")
+    pose = seven_scenes.read(sample, "chess/seq-01", camera="depth").truth.world_from_cam[1]
+    np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(pose[:3, 3], [1, 2, 3])
+
+
+@of("7scenes")
 def test_a_pose_that_is_none_is_refused(sample: Path) -> None:
     path = sample / "chess" / "seq-01" / "frame-000001.pose.txt"
     path.write_text("2 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
