@@ -93,9 +93,12 @@ def _sequences(folder: Path, set_list: str | None, split: str, quality: float | 
     """Sequences of a category, sorted."""
     scores = read_scores(folder / SEQUENCES)
     wanted: Collection[str] = scores if set_list is None else read_set_list(folder, set_list, split)
-    better = -np.inf if quality is None else np.nextafter(quality, np.inf)
     present = {at.name for at in folder.iterdir() if at.is_dir()}
-    return sorted(name for name in present & set(wanted) if scores.get(name, -np.inf) >= better)
+    return sorted(
+        name
+        for name in present & set(wanted)
+        if quality is None or scores.get(name, -np.inf) > quality
+    )
 
 
 def _only(frames: Mapping[int, Frame], wanted: Collection[int], path: Path) -> Mapping[int, Frame]:

@@ -10,7 +10,8 @@ numbers under the other:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -69,28 +70,42 @@ def read_pairs(root: Path, *, intrinsics: str = "depth") -> list[ImagePair]:
     return _read_pairs(root, set(names(root, intrinsics=intrinsics)), intrinsics)
 
 
+@dataclass(frozen=True)
+class _Scene:
+    """What the pairs of a scene share."""
+
+    name: str
+    images: Mapping[str, Path]
+    size: tuple[int, int]
+    intrinsics: np.ndarray
+
+    def pair(self, ids: tuple[str, str], b_from_a: np.ndarray) -> ImagePair:
+        return ImagePair(
+            scene=self.name,
+            ids=ids,
+            images=(self.images[ids[0]], self.images[ids[1]]),
+            size=self.size,
+            intrinsics=np.stack([self.intrinsics, self.intrinsics]),
+            b_from_a=b_from_a,
+        )
+
+
 def _read_pairs(root: Path, wanted: set[str], intrinsics: str) -> list[ImagePair]:
     scenes, frames, b_from_a = _read_list(root / _LIST)
     folder = _folder(root, wanted)
+    ids: dict[str, set[str]] = {scene: set() for scene in sorted(wanted)}
     chosen = [i for i, scene in enumerate(scenes) if scene in wanted]
-    pairs: list[ImagePair | None] = [None] * len(scenes)
-    for scene in sorted(wanted):
-        of_scene = [i for i in chosen if scenes[i] == scene]
-        ids = sorted({frame for i in of_scene for frame in frames[i]}, key=int)
-        found = files(root, f"{folder}/{scene}/color/*.jpg", ids)
-        path = dict(zip(ids, found, strict=True))
-        k, size = _CAMERAS[intrinsics](root, root / folder / scene, ids[0])
-        for i in of_scene:
-            a, b = frames[i]
-            pairs[i] = ImagePair(
-                scene=scene,
-                ids=(a, b),
-                images=(path[a], path[b]),
-                size=size,
-                intrinsics=np.stack([k, k]),
-                b_from_a=b_from_a[i],
-            )
-    return [pair for pair in pairs if pair is not None]
+    for i in chosen:
+        ids[scenes[i]].update(frames[i])
+    read = {scene: _read_scene(root, f"{folder}/{scene}", ids[scene], intrinsics) for scene in ids}
+    return [read[scenes[i]].pair(frames[i], b_from_a[i]) for i in chosen]
+
+
+def _read_scene(root: Path, scene: str, ids: set[str], intrinsics: str) -> _Scene:
+    frames = sorted(ids, key=int)
+    found = files(root, f"{scene}/color/*.jpg", frames)
+    k, size = _CAMERAS[intrinsics](root, root / scene, frames[0])
+    return _Scene((root / scene).name, dict(zip(frames, found, strict=True)), size, k)
 
 
 def _read_list(path: Path) -> tuple[list[str], list[tuple[str, str]], np.ndarray]:

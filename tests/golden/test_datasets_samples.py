@@ -160,6 +160,13 @@ def test_sa1b_reads_the_folder_where_there_are_both(packed: Path) -> None:
     assert [name for name, _ in sa1b.read(packed, "sa_000000")] == ["sa_1"]
 
 
+def test_sa1b_says_that_a_folder_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "sa_000007").mkdir()
+    assert sa1b.names(tmp_path) == ["sa_000007"]
+    with pytest.raises(InputError, match="sa_000007 holds no sa_<id>"):
+        sa1b.read(tmp_path, "sa_000007")
+
+
 def test_sa1b_does_not_read_ahead(packed: Path) -> None:
     data = bytearray((packed / "sa_000000.tar").read_bytes())
     at = data.rindex(b"\xff\xd8\xff")
