@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 import zipfile
@@ -23,22 +24,18 @@ import align3r
 from align3r.io.exports import EXPORTS
 from align3r.reconstruction import Reconstruction
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
 Reader = Callable[[Path, Reconstruction], str]
 
 
 def colmap(path: Path, _: Reconstruction) -> str:
     import pycolmap
+    from colmap_misses import reprojection_misses
 
     model = pycolmap.Reconstruction(path / "sparse" / "0")
-    errors, lengths = [], []
-    for point in model.points3D.values():
-        if point.track.length() < 2:
-            continue
-        lengths.append(point.track.length())
-        for element in point.track.elements:
-            image = model.images[element.image_id]
-            observed = image.points2D[element.point2D_idx].xy
-            errors.append(np.linalg.norm(observed - image.project_point(point.xyz)))
+    off, lengths = reprojection_misses(model, least=2)
+    errors = np.linalg.norm(off, axis=1)
     return (
         f"pycolmap {pycolmap.__version__}: {model.num_reg_images()} images, {len(lengths)} tracks "
         f"of {np.mean(lengths):.1f} images, reprojection error median {np.median(errors):.2f} px, "

@@ -1,4 +1,4 @@
-"""A pipeline that answers at once, so that the commands can be tested by themselves."""
+"""Small films, and a pipeline that answers at once, so that commands can be tested by themselves."""
 
 from __future__ import annotations
 
@@ -9,12 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 import align3r
 from align3r.config import Options
 from align3r.reconstruction import Reconstruction
 from align3r.view.folder import save
+
+CLIP = Path(__file__).resolve().parents[2] / "examples" / "clip.mp4"
+
+
+@pytest.fixture(scope="session")
+def two_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two clips of four small frames: a.mp4 and b.mp4."""
+    folder = tmp_path_factory.mktemp("films")
+    capture = cv2.VideoCapture(str(CLIP))
+    images = [cv2.resize(capture.read()[1], (96, 72)) for _ in range(24)][::4]
+    for k, name in enumerate("ab"):
+        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+        writer = cv2.VideoWriter(str(folder / f"{name}.mp4"), fourcc, 12.0, (96, 72))
+        for image in images[2 * k : 2 * k + 4]:
+            writer.write(image)
+        writer.release()
+    return folder
 
 
 @dataclasses.dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -25,7 +25,6 @@ from align3r.cli.main import main
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'align3r[batch]'")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills processes by signals")
 
-CLIP = Path(__file__).resolve().parents[2] / "examples" / "clip.mp4"
 # Many steps, so that there is a middle to be killed in.
 SMALL = ["--model", "geometric", "--size", "96", "--output.no-html", "--output.no-pictures"]
 SMALL += ["--align.solver", "adam", "--align.steps", "150"]
@@ -104,18 +103,10 @@ def commandline(pid: int) -> str:
 
 
 @pytest.fixture
-def films(tmp_path: Path) -> Path:
-    """Two clips of four small frames, and one that is none."""
+def films(two_films: Path, tmp_path: Path) -> Path:
+    """The two films, and a file that is none."""
     folder = tmp_path / "films"
-    folder.mkdir()
-    capture = cv2.VideoCapture(str(CLIP))
-    images = [cv2.resize(capture.read()[1], (96, 72)) for _ in range(24)][::4]
-    for k, name in enumerate("ab"):
-        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(folder / f"{name}.mp4"), fourcc, 12.0, (96, 72))
-        for image in images[2 * k : 2 * k + 4]:
-            writer.write(image)
-        writer.release()
+    shutil.copytree(two_films, folder)
     (folder / "broken.mp4").write_bytes(b"this is no video")
     return folder
 

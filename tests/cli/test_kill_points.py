@@ -14,34 +14,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pytest
 from killing import kind
 
 from align3r.cli.main import main
 
 TESTS = Path(__file__).resolve().parents[1]
-CLIP = TESTS.parent / "examples" / "clip.mp4"
 CHOICE = os.environ.get("ALIGN3R_KILL_POINTS")
 SMALL = ["--model", "geometric", "--size", "96", "--output.no-html", "-q"]
 STEPS = ["--align.solver", "adam", "--align.steps", "40"]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two clips of four small frames."""
-    folder = tmp_path_factory.mktemp("films")
-    capture = cv2.VideoCapture(str(CLIP))
-    images = [cv2.resize(capture.read()[1], (96, 72)) for _ in range(24)][::4]
-    for k, name in enumerate("ab"):
-        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(folder / f"{name}.mp4"), fourcc, 12.0, (96, 72))
-        for image in images[2 * k : 2 * k + 4]:
-            writer.write(image)
-        writer.release()
-    return folder
 
 
 def killed_everywhere(
@@ -81,9 +64,9 @@ def codes(rows: list[dict[str, Any]]) -> dict[int, list[str]]:
     return found
 
 
-def test_reconstruct(films: Path, tmp_path: Path) -> None:
+def test_reconstruct(two_films: Path, tmp_path: Path) -> None:
     out = tmp_path / "place" / "out"
-    words = ["reconstruct", str(films / "a.mp4"), "-o", str(out), *SMALL, *STEPS]
+    words = ["reconstruct", str(two_films / "a.mp4"), "-o", str(out), *SMALL, *STEPS]
     some = ["progress cameras", "open .out.cache/pairs.part", "rename .out.cache/align.part"]
     some += ["points.ply", "rename .out.part", "rmtree .out.cache"]
     rows = killed_everywhere(tmp_path, words, some, through="align3r.cli.main:main")
@@ -93,9 +76,9 @@ def test_reconstruct(films: Path, tmp_path: Path) -> None:
     assert {row["resumed"] for row in rows if row not in finished} == {0}
 
 
-def test_export(films: Path, tmp_path: Path) -> None:
+def test_export(two_films: Path, tmp_path: Path) -> None:
     result = tmp_path / "before" / "out"
-    assert main(["reconstruct", str(films / "a.mp4"), "-o", str(result), *SMALL]) == 0
+    assert main(["reconstruct", str(two_films / "a.mp4"), "-o", str(result), *SMALL]) == 0
     out = tmp_path / "place" / "out"
     words = ["export", str(out), "--to", "tum", "ply", "glb", "colmap", "nerfstudio", "-q"]
     rows = killed_everywhere(
@@ -108,9 +91,9 @@ def test_export(films: Path, tmp_path: Path) -> None:
     assert set(codes(rows)) == {0}
 
 
-def test_batch(films: Path, tmp_path: Path) -> None:
+def test_batch(two_films: Path, tmp_path: Path) -> None:
     outs = tmp_path / "place" / "outs"
-    words = ["batch", str(films / "*.mp4"), "-o", str(outs), *SMALL, *STEPS]
+    words = ["batch", str(two_films / "*.mp4"), "-o", str(outs), *SMALL, *STEPS]
     some = [
         "outs/.batch.json.part",
         "rename outs/.batch",

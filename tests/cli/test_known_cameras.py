@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lens_clips import relative_miss
 from scipy.spatial.transform import Rotation
 
 from align3r.cli.main import main
@@ -30,18 +31,6 @@ def rough_trajectory(path: Path) -> np.ndarray:
     quat_xyzw = Rotation.from_matrix(poses[:, :3, :3]).as_quat()
     np.savetxt(path, np.c_[TRUTH["time"], poses[:, :3, 3], quat_xyzw], fmt="%.9f")
     return poses
-
-
-def relative_miss(poses: np.ndarray, frames: np.ndarray) -> float:
-    """RMS error of the positions of later cameras seen from earlier ones, after one scale."""
-
-    def seen(of: np.ndarray) -> np.ndarray:
-        ends = [(i, j) for j in range(len(of)) for i in range(j)]
-        return np.array([(np.linalg.inv(of[i]) @ of[j])[:3, 3] for i, j in ends])
-
-    have, want = seen(poses), seen(TRUTH["world_from_cam"][frames])
-    have = have * (have * want).sum() / (have * have).sum()
-    return float(np.sqrt(np.square(have - want).sum(1).mean()))
 
 
 def depth_ratio(scene: Reconstruction) -> float:

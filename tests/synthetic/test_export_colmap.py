@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pycolmap
 import pytest
+from colmap_misses import reprojection_misses
 from export_world import Loaded, TrueMaps, assert_views_agree, true_scene
 
 from align3r.errors import InputError, UsageError
@@ -32,21 +33,6 @@ def folder(scene: Reconstruction, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="module")
 def model(folder: Path) -> pycolmap.Reconstruction:
     return pycolmap.Reconstruction(folder / "sparse" / "0")
-
-
-def observations(model: pycolmap.Reconstruction, *, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """Observed minus projected (M, 2), in pixels, and the lengths of the tracks (P,)."""
-    off, lengths = [], []
-    for point in model.points3D.values():
-        if point.track.length() < least:
-            continue
-        lengths.append(point.track.length())
-        for element in point.track.elements:
-            image = model.images[element.image_id]
-            observed = image.points2D[element.point2D_idx]
-            assert model.points3D[observed.point3D_id].xyz is not None
-            off.append(observed.xy - image.project_point(point.xyz))
-    return np.array(off), np.array(lengths)
 
 
 def test_axes_by_projecting_into_the_exported_cameras(
@@ -82,7 +68,7 @@ def as_loaded(folder: Path, model: pycolmap.Reconstruction, scene: Reconstructio
 
 
 def test_tracks_are_measured_and_meet(model: pycolmap.Reconstruction) -> None:
-    off, lengths = observations(model, least=2)
+    off, lengths = reprojection_misses(model, least=2)
     errors = np.hypot(*off.T)
     assert len(lengths) > 150 and np.mean(lengths) > 4 and lengths.max() == 8
     assert np.median(errors) < 0.2
@@ -173,7 +159,7 @@ def test_images_may_be_smaller_than_the_source(scene: Reconstruction, tmp_path: 
     full = scene.intrinsics[0]
     np.testing.assert_allclose((fx, fy), full[[0, 1], [0, 1]] / 2)
     np.testing.assert_allclose((cx, cy), (full[:2, 2] + 0.5) / 2)
-    off, _ = observations(model, least=2)
+    off, _ = reprojection_misses(model, least=2)
     assert np.median(np.hypot(*off.T)) < 0.25
     assert np.abs(np.median(off, axis=0)).max() < 0.05
 
