@@ -1,4 +1,4 @@
-"""Small films, and a pipeline that answers at once, so that commands can be tested by themselves."""
+"""Small films, and a pipeline that answers at once: commands can be tested by themselves."""
 
 from __future__ import annotations
 
