@@ -195,7 +195,9 @@ def rigid_from_quaternions(rows: np.ndarray, origin: Path) -> np.ndarray:
     Raises:
         InputError: A quaternion is zero.
     """
-    if not (np.linalg.norm(rows[:, 3:], axis=1) >= _NO_ROTATION).all():
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(rows[:, 3:], axis=1)
+    if not ((length >= _NO_ROTATION) & (length < np.inf)).all():
         raise InputError(f"a quaternion of {origin} is zero", hint="download the file again")
     out = np.tile(np.eye(4), (len(rows), 1, 1))
     if len(rows):

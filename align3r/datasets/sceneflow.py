@@ -109,8 +109,8 @@ def _read_depth(path: Path, size: tuple[int, int], *, focal: float) -> np.ndarra
     check_size(disparity, size, path)
     known = disparity > 0
     with np.errstate(over="ignore"):
-        depth = focal / np.where(known, disparity, 1.0)
-    return np.where(known, depth, np.nan).astype(np.float32)
+        depth = (focal / np.where(known, disparity, 1.0)).astype(np.float32)
+    return np.where(known, depth, np.float32(np.nan))
 
 
 def _read_poses(path: Path, camera: str) -> dict[int, np.ndarray]:

@@ -104,19 +104,18 @@ class _Motion:
             return _led_on(self.moving(i - 1), self.flow(i - 1))
         assert self.still.depth is not None
         poses, k = self.still.world_from_cam, self.still.intrinsics
-        with np.errstate(over="ignore"):
-            near = 1.0 / self.still.depth(i)
-        static, seen = ego_flow(
-            near,
-            np.linalg.inv(poses[i + 1]) @ poses[i],
-            float(k[i, 0, 0]),
-            (float(k[i, 0, 2]), float(k[i, 1, 2])),
-            target_focal=float(k[i + 1, 0, 0]),
-            target_centre=(float(k[i + 1, 0, 2]), float(k[i + 1, 1, 2])),
-            aspect=float(k[i, 0, 0] / k[i, 1, 1]),
-        )
-        # Where depth or flow is unknown the difference is nan, and nothing is said to move.
-        miss = np.linalg.norm(self.flow(i) - static, axis=-1)
+        with np.errstate(all="ignore"):
+            static, seen = ego_flow(
+                1.0 / self.still.depth(i),
+                np.linalg.inv(poses[i + 1]) @ poses[i],
+                float(k[i, 0, 0]),
+                (float(k[i, 0, 2]), float(k[i, 1, 2])),
+                target_focal=float(k[i + 1, 0, 0]),
+                target_centre=(float(k[i + 1, 0, 2]), float(k[i + 1, 1, 2])),
+                aspect=float(k[i, 0, 0] / k[i, 1, 1]),
+            )
+            # Where depth or flow is unknown the difference is nan, and nothing is said to move.
+            miss = np.linalg.norm(self.flow(i) - static, axis=-1)
         return np.asarray(seen & (miss > self.moving_px))
 
 
