@@ -25,9 +25,13 @@ def check_given(source: Source, options: Options) -> None:
         from align3r.io.cameras import open_cameras  # Of the slower libraries, scipy.
 
         open_cameras(options.camera, is_video=is_video)
-    for name in (options.camera.masks, options.prior.dir):
-        if name is not None and not Path(name).expanduser().exists():
-            raise InputError(f"no such file or folder: {name}", hint="check the path")
+    masks = options.camera.masks
+    if masks is not None and not Path(masks).exists():
+        raise InputError(f"no such file or folder: {masks}", hint="check the path")
+    if options.prior.dir is not None:
+        from align3r.io.priors import check_maps
+
+        check_maps(options.prior.dir)  # Even where no one would look at them.
 
 
 def check_result_place(out: Path, source: Source, options: Options, *, dry_run: bool) -> None:

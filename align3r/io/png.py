@@ -43,7 +43,12 @@ def read_depth_png(path: Path, *, per_unit: float = 1000.0) -> np.ndarray:
     """
     levels = _read(path)
     if levels.dtype != np.uint16 or levels.ndim != 2:
-        raise InputError(f"{path} is not a 16-bit depth image", hint="wanted: one channel, uint16")
+        channels = 1 if levels.ndim == 2 else levels.shape[2]
+        raise InputError(
+            f"{path} is not a 16-bit depth image: it has {channels} channel"
+            f"{'s' if channels > 1 else ''} of {8 * levels.dtype.itemsize} bits",
+            hint="wanted: one channel, uint16",
+        )
     return np.where(levels == 0, np.nan, levels / per_unit).astype(np.float32)
 
 

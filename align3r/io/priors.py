@@ -116,6 +116,16 @@ class PriorMaps:
         return _nearest_known(values, known), int(known.size - known.sum())
 
 
+def check_maps(folder: str | Path) -> None:
+    """Find out whether a folder holds depth maps: its first file is read, as it would be for a run.
+
+    Raises:
+        InputError: The folder cannot be read, holds no maps or several formats, or the first is
+            none: a photograph, a mask.
+    """
+    _read(_maps_in(Path(folder))[0])
+
+
 def _nearest_known(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Give every unknown pixel the value of the known pixel nearest to it."""
     _, label = cv2.distanceTransformWithLabels(

@@ -49,6 +49,7 @@ def test_help_imports_no_torch(words: list[str]) -> None:
         ("reconstruct a.mp4 --poses none", 3),
         ("reconstruct a.mp4 --masks none", 3),
         ("reconstruct a.mp4 --prior-dir none", 3),
+        ("reconstruct a.mp4 --prior-dir .", 3),
         ("reconstruct a.mp4 --camera.lens fisheye", 2),
         ("compare none.mp4", 3),
         ("compare a.mp4 -o file", 2),

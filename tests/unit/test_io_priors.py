@@ -12,7 +12,7 @@ import OpenEXR
 import pytest
 
 from align3r.errors import InputError
-from align3r.io.priors import Kind, PriorMap, PriorMaps
+from align3r.io.priors import Kind, PriorMap, PriorMaps, check_maps
 from align3r.types import Frames
 
 SOURCE = (128, 96)
@@ -267,6 +267,21 @@ def test_arrays_and_channels_that_could_be_anything(tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "0.png"), np.ones((96, 128), np.uint8))
     with pytest.raises(InputError, match="not a 16-bit depth image"):
         only(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (np.ones((96, 128), np.uint8), "1 channel of 8 bits"),
+        (np.ones((96, 128, 3), np.uint8), "3 channels of 8 bits"),
+        (np.ones((96, 128, 3), np.uint16), "3 channels of 16 bits"),
+    ],
+)
+def test_a_picture_or_a_mask_is_no_depth_map(tmp_path: Path, image: np.ndarray, told: str) -> None:
+    assert cv2.imwrite(str(tmp_path / "0.png"), image)
+    with pytest.raises(InputError, match=f"not a 16-bit depth image: it has {told}") as caught:
+        check_maps(tmp_path)
+    assert "grey png of 16 bits" in caught.value.hint
 
 
 @pytest.mark.parametrize("focal", [0.0, -20.0, np.nan, np.inf])
