@@ -1,4 +1,4 @@
-"""Coloured points, and how they are thinned: by voxels and evenly, never by lot."""
+"""Coloured points for the eye, and how they are thinned: by voxels and evenly, never by lot."""
 
 from __future__ import annotations
 
@@ -6,26 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from align3r.io import thinning
+
 
 @dataclass(frozen=True)
-class Cloud:
-    """Coloured points in the world frame."""
+class Cloud(thinning.Cloud):
+    """Coloured points that know how they were seen."""
 
-    points: np.ndarray
-    """(P, 3) float32, scene units."""
-    colours: np.ndarray
-    """(P, 3) uint8 RGB."""
-    confidence: np.ndarray
-    """(P,) float32."""
     moving: np.ndarray
     """(P,) bool."""
     distance: np.ndarray
     """(P,) float32 z-depth at which the point was seen, scene units."""
     spacing: np.ndarray
     """(P,) uint8 pixels from the point to its neighbours in the frame where it was seen."""
-
-    def __len__(self) -> int:
-        return len(self.points)
 
     def pick(self, which: np.ndarray) -> Cloud:
         """The points that a mask or an index array selects."""
