@@ -1,44 +1,28 @@
 """Hypersim: rendered rooms, whose images are linear and whose depth is the distance to the camera.
 
-The projection of a scene is a matrix, and in some scenes that is not of an ordinary camera: the
-lens is shifted or tilted. Whatever it is, it is a camera with some intrinsics that is turned a bit.
 Roberts et al., ICCV 2021.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.linalg import rq
 
 from align3r.datasets.files import check_sequence, files, folders, numbers, reading, rigid
+from align3r.datasets.hypersim_tables import Camera, read_camera, read_scale
 from align3r.datasets.sequence import Sequence
 from align3r.datasets.truth import Truth
 from align3r.errors import InputError
-from align3r.io.files import check_pixels, read_text
 from align3r.io.hdf5 import read_hdf5
 
 CAMERAS = "metadata_camera_parameters.csv"
 
 _CV_FROM_GL = np.diag([1.0, -1.0, -1.0])
-_SCALE = "meters_per_asset_unit"
 _BRIGHTNESS = np.array([0.3, 0.59, 0.11], np.float32)
 _QUANTILE, _BECOMES, _GAMMA = 90, 0.8, 2.2
 _DARK = 1e-4
-_SINGULAR = 1e-9
-
-
-@dataclass(frozen=True)
-class _Camera:
-    size: tuple[int, int]
-    intrinsics: np.ndarray
-    """(3, 3), integer pixel centres."""
-    turned_from_cam: np.ndarray
-    """(3, 3) rotation from the axes of the poses, OpenCV's, to those of the intrinsics."""
+_BRIGHTEST = np.finfo(np.float16).max
 
 
 def names(root: Path) -> list[str]:
@@ -84,7 +68,7 @@ def read(root: Path, name: str) -> Sequence:
             f"{images}_geometry_hdf5/frame.*.render_entity_id.hdf5",
         )
     )
-    camera = _read_camera(root / CAMERAS, scene)
+    camera = read_camera(root / CAMERAS, scene)
     world_from_cam = np.stack([poses[int(frame)] for frame in frames])
     world_from_cam[:, :3, :3] @= camera.turned_from_cam.T
     return Sequence(
@@ -132,65 +116,15 @@ def _read_poses(detail: Path, camera: str) -> dict[int, np.ndarray]:
             "orientations",
             hint="unpack _detail of this scene again",
         )
-    scale = _read_scale(detail / "metadata_scene.csv")
-    poses = np.concatenate([turns @ _CV_FROM_GL, scale * positions[..., None]], axis=-1)
+    scale = read_scale(detail / "metadata_scene.csv")
+    with np.errstate(over="ignore", invalid="ignore"):
+        poses = np.concatenate([turns @ _CV_FROM_GL, scale * positions[..., None]], axis=-1)
     poses = rigid(poses, folder / "camera_keyframe_orientations.hdf5")
-    return {int(i): pose for i, pose in zip(index, poses, strict=True)}
+    with reading(folder / "camera_keyframe_frame_indices.hdf5"):
+        return {int(i): pose for i, pose in zip(index, poses, strict=True)}
 
 
-def _read_scale(path: Path) -> float:
-    rows = _table(path)
-    with reading(path):
-        table = {row["parameter_name"]: row["parameter_value"] for row in rows}
-        scale = float(table[_SCALE])
-        if not 0 < scale < np.inf:
-            raise ValueError(f"{_SCALE} is {scale:g}")
-    return scale
-
-
-def _read_camera(path: Path, scene: str) -> _Camera:
-    row = next((row for row in _table(path) if row.get("scene_name") == scene), None)
-    if row is None:
-        raise InputError(f"{path} has no scene {scene}", hint="download that table again")
-    with reading(path):
-        width, height = (
-            int(float(row[f"settings_output_img_{side}"])) for side in ("width", "height")
-        )
-        if min(width, height) < 1:
-            raise ValueError(f"images of {width}x{height} pixels")
-        clip = np.array([[float(row[f"M_proj_{i}{j}"]) for j in range(4)] for i in range(4)])
-    check_pixels(path, (width, height))
-    with reading(path):
-        intrinsics, turn = _factors((width, height), clip)
-    return _Camera((width, height), intrinsics, turn)
-
-
-def _factors(size: tuple[int, int], clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Intrinsics and rotation of OpenGL's (4, 4) projection into clip coordinates.
-
-    Raises:
-        ValueError: It is no projection, or shows a mirror image.
-    """
-    width, height = size
-    pixels = np.array([[width, 0, width - 1], [0, -height, height - 1], [0, 0, 2]]) / 2
-    whole = pixels @ clip[[0, 1, 3], :3] @ _CV_FROM_GL
-    if not (np.isfinite(clip).all() and np.linalg.det(whole) > _SINGULAR):
-        raise ValueError("M_proj is no projection of a camera")
-    upper, turn = rq(whole)
-    signs = np.sign(np.diag(upper))
-    upper, turn = upper * signs, turn * signs[:, None]
-    return upper / upper[2, 2], turn
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    with reading(path):
-        try:
-            return list(csv.DictReader(io.StringIO(read_text(path)), strict=True))
-        except csv.Error as error:
-            raise ValueError(f"it is no table: {error}") from error
-
-
-def _read_depth(path: Path, camera: _Camera) -> np.ndarray:
+def _read_depth(path: Path, camera: Camera) -> np.ndarray:
     """Distances along the rays, as depth."""
     width, height = camera.size
     distance = read_hdf5(path, "dataset", shape=(height, width)).astype(np.float32)
@@ -206,7 +140,7 @@ def _read_image(path: Path, entity: Path, size: tuple[int, int]) -> np.ndarray:
     width, height = size
     linear = read_hdf5(path, "dataset", shape=(height, width, 3)).astype(np.float32)
     rendered = read_hdf5(entity, "dataset", shape=(height, width)) != -1
-    return _tone_mapped(np.nan_to_num(np.maximum(linear, 0)), rendered)
+    return _tone_mapped(np.nan_to_num(np.clip(linear, 0, _BRIGHTEST)), rendered)
 
 
 def _tone_mapped(linear: np.ndarray, rendered: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ def _intrinsics(size: tuple[int, int]) -> np.ndarray:
 
 
 def _read_depth(path: Path, size: tuple[int, int]) -> np.ndarray:
-    depth = check_size(_read_map(path, ndim=2), size, path).astype(np.float32)
+    depth = check_size(_read_map(path, ndim=2), size, path)
     return np.where(depth > 0, depth, np.float32(np.nan))
 
 
@@ -129,7 +129,7 @@ def _flow(
     def read_flow(i: int) -> np.ndarray:
         if i >= len(flows):
             raise InputError(f"frame {i} is the last one: it has no flow", hint="ask for others")
-        flow = check_size(_read_map(flows[i], ndim=3), size, flows[i]).astype(np.float32)
+        flow = check_size(_read_map(flows[i], ndim=3), size, flows[i])
         if flow.shape[2] != 2:
             raise InputError(f"{flows[i]} has {flow.shape[2]} channels", hint="wanted: 2")
         if hidden:
@@ -145,4 +145,5 @@ def _read_map(path: Path, *, ndim: int) -> np.ndarray:
         array = read_npy(path)
         if array.ndim != ndim:
             raise ValueError(f"an array of shape {array.shape}")
-    return array
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
