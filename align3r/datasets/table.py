@@ -211,6 +211,13 @@ ROWS: tuple[Dataset, ...] = (
         layout="<sequence>/{camera.json, rgb.txt, depth.txt, groundtruth.txt}",
         terms="yours",
     ),
+    Dataset(
+        name="rendered",
+        title="rendered sequences of this project",
+        module="rendered_sequences",
+        layout="an empty folder: sequences are rendered into it when they are first read",
+        terms="Apache-2.0, as this project",
+    ),
 )
 
 DATASETS: dict[str, Dataset] = {row.name: row for row in ROWS}

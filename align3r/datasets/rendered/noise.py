@@ -71,17 +71,17 @@ def octaves(
 def _add_x(x: np.ndarray, seed: int) -> np.ndarray:
     with np.errstate(over="ignore"):
         y = x * _ODD[0] + np.uint64(seed + 1)
-        return (y ^ (y >> np.uint64(29))) * _ODD[1]
+        return np.asarray((y ^ (y >> np.uint64(29))) * _ODD[1])
 
 
 def _add_y(mixed: np.ndarray, y: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         out = (mixed + y) * _ODD[2]
-        return (out ^ (out >> np.uint64(31))) * _ODD[3]
+        return np.asarray((out ^ (out >> np.uint64(31))) * _ODD[3])
 
 
 def _number(mixed: np.ndarray, z: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         out = (mixed + z) * _ODD[4]
         out = (out ^ (out >> np.uint64(32))) * _ODD[3]
-    return (out >> _TOP_BITS).astype(float) / _UNIT
+    return np.asarray((out >> _TOP_BITS).astype(float) / _UNIT)

@@ -36,7 +36,7 @@ def patches(colours: list[Colour], *, seed: int, coarse: float) -> Paint:
         shape = octaves(points, pixel_m, seed=seed, coarse=coarse, count=3)
         pick = np.clip((shape * 0.5 + 0.5) * len(table), 0, len(table) - 1).astype(int)
         fine = octaves(points, pixel_m, seed=seed + 1, coarse=coarse / 6, count=4)
-        return table[pick] * (1 + 0.22 * fine)[:, None]
+        return np.asarray(table[pick] * (1 + 0.22 * fine)[:, None])
 
     return paint
 

@@ -19,8 +19,12 @@ def at(place: Place, yaw_deg: float = 0.0) -> np.ndarray:
 
 
 def still(place: Place, yaw_deg: float = 0.0) -> Callable[[float], np.ndarray]:
-    """A pose that does not change with time."""
-    pose = at(place, yaw_deg)
+    """A pose, turned about the vertical, that does not change with time."""
+    return still_at(at(place, yaw_deg))
+
+
+def still_at(pose: np.ndarray) -> Callable[[float], np.ndarray]:
+    """A 4x4 pose that does not change with time."""
     return lambda _t: pose
 
 
@@ -36,8 +40,21 @@ def look(place: np.ndarray, target: np.ndarray, roll_rad: float) -> np.ndarray:
     return pose
 
 
-def intrinsics(size: tuple[int, int]) -> np.ndarray:
-    """(3, 3): the principal point is the middle of the image, the horizontal view 59 degrees."""
+def intrinsics(size: tuple[int, int], *, focal: float = 0.885) -> np.ndarray:
+    """(3, 3): the principal point is the middle of the image; `focal` is in widths of the image.
+
+    The usual one gives a horizontal view of 59 degrees.
+    """
     w, h = size
-    focal = 0.885 * w
-    return np.array([[focal, 0, (w - 1) / 2], [0, focal, (h - 1) / 2], [0, 0, 1.0]])
+    f = focal * w
+    return np.array([[f, 0, (w - 1) / 2], [0, f, (h - 1) / 2], [0, 0, 1.0]])
+
+
+def turned(axis: int, degrees: float) -> np.ndarray:
+    """4x4 pose: turned about x, y or z (0, 1, 2) through the origin."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    pose = np.eye(4)
+    pose[[first, second], [first, second]] = c
+    pose[first, second], pose[second, first] = -s, s
+    return pose

@@ -13,6 +13,7 @@ import numpy as np
 from align3r.datasets.rendered.paints import Paint
 
 _NEAR_M = 1e-3
+_SIGNS = np.array(list(np.ndindex(2, 2, 2))) * 2.0 - 1.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def normal(solid: Solid, points: np.ndarray) -> np.ndarray:
     half = np.asarray(solid.half)
     if solid.kind == "ellipsoid":
         n = points / half**2
-        return n / np.linalg.norm(n, axis=-1, keepdims=True)
+        return np.asarray(n / np.linalg.norm(n, axis=-1, keepdims=True))
     face = np.abs(points / half).argmax(-1)
     n = np.zeros_like(points)
     rows = np.arange(len(points))
@@ -135,16 +136,20 @@ def normal(solid: Solid, points: np.ndarray) -> np.ndarray:
     return -n if solid.kind == "room" else n
 
 
+def corners_of(solid: Solid, pose: np.ndarray) -> np.ndarray:
+    """(8, 3) corners of the box around a solid, where a 4x4 pose puts them."""
+    return np.asarray(_SIGNS * solid.half @ pose[:3, :3].T + pose[:3, 3])
+
+
 def _dot(rays: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    return rays @ origin if origin.ndim == 1 else (rays * origin).sum(-1)
+    return np.asarray(rays @ origin if origin.ndim == 1 else (rays * origin).sum(-1))
 
 
 def _may_meet(solid: Solid, cam_from_solid: np.ndarray, rays_cam: np.ndarray) -> np.ndarray | None:
     """Which rays can meet the box around a solid; None: all may."""
     if solid.kind == "room":
         return None
-    signs = np.array(list(np.ndindex(2, 2, 2))) * 2.0 - 1.0
-    corners = signs * solid.half @ cam_from_solid[:3, :3].T + cam_from_solid[:3, 3]
+    corners = corners_of(solid, cam_from_solid)
     z = corners[:, 2]
     if (z <= 0).all():
         return np.zeros(0, dtype=int)

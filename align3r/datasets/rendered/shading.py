@@ -10,12 +10,16 @@ import numpy as np
 from align3r.datasets.rendered.raycast import (
     Seen,
     Solid,
+    corners_of,
     hit,
     normal,
     pixel_centres,
     rays_through,
     trace,
 )
+
+_BOUNCED = 0.4
+"""Of the darkness of faces turned away from a lamp that casts shadows: other faces light them."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Light:
     @property
     def direction(self) -> np.ndarray:
         """(3,) unit vector to the lamp."""
-        return np.asarray(self.towards) / np.linalg.norm(self.towards)
+        return np.asarray(self.towards) / float(np.linalg.norm(self.towards))
 
 
 LAMP = Light()
@@ -68,7 +72,7 @@ def cast(
 
 def moves(solids: Sequence[Solid], seen: Seen) -> np.ndarray:
     """(M,) bool: whether the solid that is seen changes its pose with time."""
-    return np.array([solid.moves for solid in solids])[seen.which]
+    return np.take([solid.moves for solid in solids], seen.which)
 
 
 def smoothed(
@@ -123,42 +127,51 @@ def shade(
         pixel: Size of a pixel one metre away, metres.
         light: What lights it.
     """
-    colour = np.zeros_like(seen.world)
+    colour, facing = np.zeros_like(seen.world), np.zeros(len(seen.world))
     for number in np.unique(seen.which):
         solid, rows = solids[number], np.flatnonzero(seen.which == number)
-        pose, world = solid.world_from_solid(t), seen.world[rows]
-        local = (world - pose[:3, 3]) @ pose[:3, :3]
-        paint = solid.paint(local, seen.depth[rows] * pixel)
-        if not solid.is_sky:
-            facing = (normal(solid, local) @ pose[:3, :3].T) @ light.direction
-            if light.shadows:
-                others = [other for i, other in enumerate(solids) if i != number]
-                bright = np.flatnonzero(facing > 0)
-                dark = bright[_in_shadow(others, world[bright], light.direction, t=t)]
-                facing[dark] = 0.0
-            paint = paint * (light.ambient + light.direct * facing)[:, None]
-        colour[rows] = np.clip(paint, 0.0, 1.0)
-    return colour
+        pose = solid.world_from_solid(t)
+        local = (seen.world[rows] - pose[:3, 3]) @ pose[:3, :3]
+        colour[rows] = solid.paint(local, seen.depth[rows] * pixel)
+        facing[rows] = (normal(solid, local) @ pose[:3, :3].T) @ light.direction
+    if light.shadows:
+        facing[facing < 0] *= _BOUNCED
+        facing[_in_shadow(solids, seen, np.flatnonzero(facing > 0), light.direction, t=t)] = 0.0
+    shines = np.take([solid.is_sky for solid in solids], seen.which)
+    level = np.where(shines, 1.0, light.ambient + light.direct * facing)
+    return np.asarray(np.clip(colour * level[:, None], 0.0, 1.0))
 
 
 def _in_shadow(
-    solids: Sequence[Solid], points: np.ndarray, towards: np.ndarray, *, t: float
+    solids: Sequence[Solid], seen: Seen, rows: np.ndarray, towards: np.ndarray, *, t: float
 ) -> np.ndarray:
-    """(M,) bool: whether a solid that is no room is between points (M, 3) and the lamp."""
-    dark = np.zeros(len(points), dtype=bool)
-    for solid in solids:
+    """Which of the points in some rows have another solid, that is no room, before the lamp."""
+    frame = _frame_along(towards)
+    points, which = seen.world[rows], seen.which[rows]
+    placed = np.ascontiguousarray((points @ frame).T)
+    dark = np.zeros(len(rows), dtype=bool)
+    for number, solid in enumerate(solids):
         if solid.kind == "room":
             continue
-        pose, radius = solid.world_from_solid(t), float(np.linalg.norm(solid.half))
-        apart = pose[:3, 3] - points
-        along = apart @ towards
-        beside = (apart * apart).sum(-1) - along**2
-        near = np.flatnonzero((along > -radius) & (beside < radius**2) & ~dark)
+        pose = solid.world_from_solid(t)
+        corners = corners_of(solid, pose) @ frame
+        low, high = corners.min(0), corners.max(0)
+        near = np.flatnonzero((placed[0] > low[0]) & (placed[0] < high[0]))
+        across, along = placed[1, near], placed[2, near]
+        near = near[(across > low[1]) & (across < high[1]) & (along < high[2])]
+        near = near[~dark[near] & (which[near] != number)]
         if len(near):
             origin = (points[near] - pose[:3, 3]) @ pose[:3, :3]
             rays = np.broadcast_to(towards @ pose[:3, :3], origin.shape)
             dark[near] = np.isfinite(hit(solid, origin, rays))
-    return dark
+    return np.asarray(rows[dark])
+
+
+def _frame_along(way: np.ndarray) -> np.ndarray:
+    """(3, 3) whose last column is a unit vector, the others at right angles to it."""
+    side = np.cross(way, [0.0, 0.0, 1.0] if abs(way[2]) < 0.9 else [1.0, 0.0, 0.0])
+    side /= np.linalg.norm(side)
+    return np.stack([side, np.cross(way, side), way], -1)
 
 
 def _contrast(image: np.ndarray) -> np.ndarray:
