@@ -152,6 +152,15 @@ ROWS: tuple[Dataset, ...] = (
         lists={"test": SEVEN_SCENES_TEST},
     ),
     Dataset(
+        name="7scenes-depth",
+        title="7-Scenes, as its depth camera",
+        module="seven_scenes",
+        layout="<scene>/seq-01/frame-000000.{color.png,depth.png,pose.txt}",
+        terms="Microsoft's, non-commercial research only",
+        settings={"camera": "depth"},
+        lists={"test": SEVEN_SCENES_TEST},
+    ),
+    Dataset(
         name="scannet",
         title="ScanNet",
         module="scannet",
