@@ -123,19 +123,10 @@ def export(
     options: ExportOptions | None = None,
     **overrides: Any,
 ) -> Path:
-    """Write the scene in another program's format, whole or not at all.
+    """Write the scene in another program's format; see `Reconstruction.export`.
 
-    Args:
-        scene: What to write.
-        to: A name of `EXPORTS`.
-        path: The file or the folder to write. What is there is replaced with `overwrite`; without
-            it, only a file in the folder `export` of a result, or a folder that is an export of
-            the same format.
-        options: How; the defaults when not given.
-        **overrides: Fields of `ExportOptions` by name.
-
-    Returns:
-        `path`.
+    What is at `path` is replaced with `overwrite`; without it, only a file in the folder `export`
+    of a result, or a folder that is an export of the same format.
 
     Raises:
         UsageError: There is no such format or option, or `path` is taken by something else.
