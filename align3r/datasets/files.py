@@ -61,8 +61,15 @@ def check_choice(value: object, allowed: Sequence[object], what: str) -> None:
 
 
 def folders(root: Path, pattern: str) -> list[str]:
-    """Folders under a root that a glob pattern finds, as paths from the root, sorted."""
-    return sorted(at.relative_to(root).as_posix() for at in root.glob(pattern) if at.is_dir())
+    """Folders under a root that a glob pattern finds, as paths from the root, sorted.
+
+    Raises:
+        InputError: A folder on the way may not be looked into.
+    """
+    try:
+        return sorted(at.relative_to(root).as_posix() for at in root.glob(pattern) if at.is_dir())
+    except OSError as error:
+        raise cannot_read(root, error) from error
 
 
 def numbers(root: Path, pattern: str) -> list[str]:

@@ -5,6 +5,7 @@ The two cameras are one unit apart, which is the unit of everything here.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ CAMERA_15MM: Pinhole = (450.0, 450.0, 479.5, 269.5)
 _OPENCV_FROM_BLENDER = np.diag([1.0, -1.0, -1.0, 1.0])
 # FlyingThings3D: split/letter/number. Driving: focal/scene/speed. Monkaa: scene.
 _LEAVES = ("*/*/*", "*")
+_LEAF = re.compile(r"(\w+/|\w+/\w+/\w+/)(left|right)")
 _SIDES = {"left": "L", "right": "R"}
 
 
@@ -65,9 +67,11 @@ def read(
         InputError: Files are missing or cannot be read.
         UsageError: There is no such rendering, or the camera is not known.
     """
-    check_sequence(name, names(root, rendering=rendering), root)
-    scene, _, side = name.rpartition("/")
+    check_choice(rendering, RENDERINGS, "rendering")
     at = f"{_images_at(root, rendering)}/{name}"
+    if not (_LEAF.fullmatch(name) and (root / at).is_dir()):  # listing thousands takes a while
+        check_sequence(name, names(root, rendering=rendering), root)
+    scene, _, side = name.rpartition("/")
     suffix = "png" if numbers(root, f"{at}/*.png") else "webp"
     patterns = (f"{at}/*.{suffix}", f"disparity/{name}/*.pfm")
     path = root / "camera_data" / scene / "camera_data.txt"

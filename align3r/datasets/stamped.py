@@ -100,6 +100,8 @@ def read_stamped(
     pose_of = pairing.partners(stamps, rows[:, 0])
     depth_of = pairing.partners(stamps, depth_stamps)
     kept, remarks = _kept(pose_of, depth_of, pairing.need, folder)
+    if pairing.association == "rows":
+        remarks += ("depth and poses are paired with the images by row, whatever their times",)
     pose_of, depth_of = pose_of[kept], depth_of[kept]
     chosen = [images[i] for i in kept]
     depths = [depth_files[i] if i >= 0 else None for i in depth_of]

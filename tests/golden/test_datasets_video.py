@@ -262,6 +262,7 @@ def test_tum_by_rows_pairs_the_n_th_image_with_the_n_th_pose() -> None:
     rows = tum.read(HERE / "tum", WALKING, association="rows", need="none", intrinsics=TENTH)
     table = np.loadtxt(HERE / "tum" / WALKING / "groundtruth.txt")
     np.testing.assert_allclose(rows.truth.world_from_cam[:, :3, 3], table[:12, 1:4])
+    assert "by row" in rows.remarks[-1]
 
 
 def test_bonn_has_poses_of_the_camera_and_not_of_the_markers() -> None:
