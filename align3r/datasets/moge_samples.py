@@ -17,20 +17,6 @@ from align3r.io.files import parse_json, read_json, read_text
 from align3r.io.images import decode, read_rgb
 from align3r.io.png_text import read_png_text
 
-SIZES: Mapping[str, tuple[int, int]] = {
-    "NYUv2": (640, 480),
-    "KITTI": (750, 375),
-    "ETH3D": (2048, 1365),
-    "iBims-1": (640, 480),
-    "GSO": (512, 512),
-    "Sintel": (872, 436),
-    "DDAD": (1400, 700),
-    "DIODE": (1024, 768),
-    "Spring": (1920, 1080),
-    "HAMMER": (1664, 832),
-}
-"""(width, height) that `centred_view.centred_view` gives the samples of each data set."""
-
 _INDEX = ".index.txt"
 _INFINITE = 65535
 _LEVELS = 65533
