@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
+SINTEL_DEPTH = tuple(
+    "alley_1 alley_2 ambush_2 ambush_4 ambush_5 ambush_6 ambush_7 bamboo_1 bamboo_2 bandage_1 "
+    "bandage_2 cave_2 cave_4 market_2 market_5 market_6 mountain_1 shaman_2 shaman_3 sleeping_1 "
+    "sleeping_2 temple_2 temple_3".split()
+)
+"""All training sequences of MPI-Sintel."""
+
+SINTEL_POSE = tuple(
+    "alley_2 ambush_4 ambush_5 ambush_6 cave_2 cave_4 market_2 market_5 market_6 shaman_3 "
+    "sleeping_1 sleeping_2 temple_2 temple_3".split()
+)
+"""Those with a moving camera, on which MonST3R and its successors compare paths."""
+
+TUM_DYNAMIC = tuple(
+    f"rgbd_dataset_freiburg3_{what}_{path}"
+    for what in ("sitting", "walking")
+    for path in ("halfsphere", "rpy", "static", "xyz")
+)
+"""The eight sequences of TUM RGB-D in which people sit or walk, and the camera does four things."""
+
+BONN_DEPTH = tuple(
+    f"rgbd_bonn_{name}"
+    for name in ("balloon2", "crowd2", "crowd3", "person_tracking2", "synchronous")
+)
+"""The five sequences of Bonn that MonST3R and its successors measure depth on."""
+
 KITTI_VALIDATION = tuple(
     f"{day}_drive_{drive}_sync"
     for day, drives in (

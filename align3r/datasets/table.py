@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from align3r.datasets.dataset import Dataset as Dataset
-from align3r.datasets.lists import KITTI_VALIDATION, SEVEN_SCENES_TEST
+from align3r.datasets.lists import (
+    BONN_DEPTH,
+    KITTI_VALIDATION,
+    SEVEN_SCENES_TEST,
+    SINTEL_DEPTH,
+    SINTEL_POSE,
+    TUM_DYNAMIC,
+)
 from align3r.errors import UsageError
 
-_SINTEL = {
-    # Those with a moving camera, on which MonST3R and its successors compare paths.
-    "pose": tuple(
-        "alley_2 ambush_4 ambush_5 ambush_6 cave_2 cave_4 market_2 market_5 market_6 shaman_3 "
-        "sleeping_1 sleeping_2 temple_2 temple_3".split()
-    ),
-    "depth": tuple(
-        "alley_1 alley_2 ambush_2 ambush_4 ambush_5 ambush_6 ambush_7 bamboo_1 bamboo_2 bandage_1 "
-        "bandage_2 cave_2 cave_4 market_2 market_5 market_6 mountain_1 shaman_2 shaman_3 "
-        "sleeping_1 sleeping_2 temple_2 temple_3".split()
-    ),
-}
-_TUM = {
-    "dynamic": tuple(
-        f"rgbd_dataset_freiburg3_{what}_{path}"
-        for what in ("sitting", "walking")
-        for path in ("halfsphere", "rpy", "static", "xyz")
-    )
-}
-_BONN = {
-    "depth": tuple(
-        f"rgbd_bonn_{name}"
-        for name in ("balloon2", "crowd2", "crowd3", "person_tracking2", "synchronous")
-    )
-}
 _SINTEL_LAYOUT = "training/{clean,final,depth,camdata_left,flow}/alley_2"
 _STAMPED = "{rgb,depth,rgb.txt,depth.txt,groundtruth.txt}"
 
@@ -41,7 +23,7 @@ ROWS: tuple[Dataset, ...] = (
         module="sintel",
         layout=_SINTEL_LAYOUT,
         terms="the film is CC BY 3.0; see its page",
-        lists=_SINTEL,
+        lists={"pose": SINTEL_POSE, "depth": SINTEL_DEPTH},
     ),
     Dataset(
         name="sintel-final",
@@ -50,7 +32,7 @@ ROWS: tuple[Dataset, ...] = (
         layout=_SINTEL_LAYOUT,
         terms="the film is CC BY 3.0; see its page",
         settings={"rendering": "final"},
-        lists=_SINTEL,
+        lists={"pose": SINTEL_POSE, "depth": SINTEL_DEPTH},
     ),
     Dataset(
         name="tum",
@@ -58,7 +40,7 @@ ROWS: tuple[Dataset, ...] = (
         module="tum",
         layout=f"rgbd_dataset_freiburg3_walking_xyz/{_STAMPED}",
         terms="CC BY 4.0",
-        lists=_TUM,
+        lists={"dynamic": TUM_DYNAMIC},
     ),
     Dataset(
         name="tum-pose",
@@ -67,7 +49,7 @@ ROWS: tuple[Dataset, ...] = (
         layout=f"rgbd_dataset_freiburg3_walking_xyz/{_STAMPED}",
         terms="CC BY 4.0",
         settings={"need": "pose"},
-        lists=_TUM,
+        lists={"dynamic": TUM_DYNAMIC},
     ),
     Dataset(
         name="tum-align3r",
@@ -76,7 +58,7 @@ ROWS: tuple[Dataset, ...] = (
         layout=f"rgbd_dataset_freiburg3_walking_xyz/{_STAMPED}",
         terms="CC BY 4.0",
         settings={"association": "rows"},
-        lists=_TUM,
+        lists={"dynamic": TUM_DYNAMIC},
     ),
     Dataset(
         name="bonn",
@@ -84,7 +66,7 @@ ROWS: tuple[Dataset, ...] = (
         module="bonn",
         layout=f"rgbd_bonn_balloon2/{_STAMPED}",
         terms="see its page",
-        lists=_BONN,
+        lists={"depth": BONN_DEPTH},
     ),
     Dataset(
         name="sceneflow",
