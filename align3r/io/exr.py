@@ -52,27 +52,31 @@ def read_exr(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path} is missing", hint="the result is damaged: reconstruct again")
     try:
         channels = read_channels(path)
-        depth, confidence = channels["Z"], channels["confidence"]
-    except (KeyError, ValueError) as error:
-        raise _damaged(path) from error
+    except ValueError as error:
+        raise _wrong(path, str(error)) from error
+    if not {"Z", "confidence"} <= set(channels):
+        raise _wrong(path, f"its channels are {', '.join(sorted(channels))}, not Z and confidence")
+    depth, confidence = channels["Z"], channels["confidence"]
     if depth.shape != confidence.shape or depth.ndim != 2:
-        raise _damaged(path)
+        raise _wrong(path, f"Z is of {depth.shape} values, confidence of {confidence.shape}")
     return np.asarray(depth, np.float32), np.asarray(confidence, np.float32)
 
 
 def read_channels(path: Path) -> dict[str, np.ndarray]:
-    """The channels of the first part of an EXR file, by name.
+    """The channels of an EXR file of one part with one value a pixel, by name.
 
     The library takes memory for as many pixels as the header promises; so its header is read first.
 
     Raises:
         InputError: The file cannot be opened, or is larger than `files.most_pixels` or
             `files.most_array_bytes`.
-        ValueError: It is damaged, cut short, or no EXR file.
+        ValueError: It is damaged, cut short, no EXR file, or of a kind that is not read: several
+            parts, deep pixels.
     """
     check_regular(path)
     try:
         parts = OpenEXR.File(str(path), header_only=True).parts
+        _check_kind(parts)
         total = 0
         for part in parts:
             (left, top), (right, bottom) = ((int(x), int(y)) for x, y in part.header["dataWindow"])
@@ -92,8 +96,16 @@ def read_channels(path: Path) -> dict[str, np.ndarray]:
     return {name: np.asarray(pixels) for name, pixels in found.items()}
 
 
-def _damaged(path: Path) -> InputError:
+def _check_kind(parts: list[OpenEXR.Part]) -> None:
+    if len(parts) > 1:
+        names = ", ".join(str(part.name()) for part in parts[:8])
+        raise ValueError(f"it has {len(parts)} parts ({names}), and files of one part are read")
+    if any(part.type() in (OpenEXR.deepscanline, OpenEXR.deeptile) for part in parts):
+        raise ValueError("its pixels are deep, and files of one value a pixel are read")
+
+
+def _wrong(path: Path, reason: str) -> InputError:
     return InputError(
-        f"{path} is damaged or has no channels Z and confidence",
+        f"{path} is damaged, or no depth map of a result: {reason}",
         hint="the result is damaged: reconstruct again",
     )

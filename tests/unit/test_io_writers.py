@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from align3r.errors import InputError, UsageError
-from align3r.io.exr import read_exr, write_exr
+from align3r.io.exr import read_channels, read_exr, write_exr
 from align3r.io.ply import write_points_ply
 from align3r.io.png import (
     read_depth_png,
@@ -87,6 +87,32 @@ def test_damaged_exr(tmp_path: Path) -> None:
             read_exr(path)
     with pytest.raises(InputError, match="missing"):
         read_exr(tmp_path / "b.exr")
+
+
+def test_an_exr_of_another_kind_is_not_called_damaged_only(tmp_path: Path) -> None:
+    import OpenEXR
+
+    flat, path = np.ones((4, 5), np.float32), tmp_path / "a.exr"
+    deep = np.empty((4, 5), object)
+    for k in range(deep.size):
+        deep.flat[k] = np.array([1, 2], np.float32)
+    kind = OpenEXR.scanlineimage
+    parts = [OpenEXR.Part({"type": kind}, {"Z": flat}, name) for name in ("left", "right")]
+    files = {
+        r"it has 2 parts \(left, right\), and files of one part": OpenEXR.File(parts),
+        "its pixels are deep": OpenEXR.File(
+            {"type": OpenEXR.deepscanline, "compression": OpenEXR.ZIPS_COMPRESSION}, {"Z": deep}
+        ),
+    }
+    for told, file in files.items():
+        file.write(str(path))
+        with pytest.raises(ValueError, match=told):
+            read_channels(path)
+        with pytest.raises(InputError, match=told):
+            read_exr(path)
+    OpenEXR.File({"type": kind}, dict.fromkeys("BGR", flat)).write(str(path))
+    with pytest.raises(InputError, match="its channels are B, G, R, not Z and confidence"):
+        read_exr(path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
