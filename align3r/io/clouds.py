@@ -8,10 +8,14 @@ points.
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from align3r.io.thinning import Cloud, Thinner, evened, join
 from align3r.reconstruction import Reconstruction
+
+log = logging.getLogger(__name__)
 
 _SAMPLES_PER_POINT = 8
 """Pixels looked at for each point that may be kept: several views of a place compete for it."""
@@ -25,6 +29,8 @@ _SPARE = 2048
 
 def static_cloud(scene: Reconstruction, *, max_points: int, min_confidence: float) -> Cloud:
     """The static scene seen by the whole video: `max_points` points, or all if there are fewer.
+
+    A cloud that comes out empty is warned of.
 
     Args:
         scene: The reconstruction; every frame is read once, one after the other, and again where
@@ -42,8 +48,19 @@ def static_cloud(scene: Reconstruction, *, max_points: int, min_confidence: floa
             thinner.add(static_cloud_of(scene, i, stride=stride, min_confidence=min_confidence))
         cloud = _without_floaters(scene, thinner.result(), min_confidence=min_confidence)
         if len(cloud) >= max_points or stride == 1:
+            if not len(cloud):
+                warn_of_no_points(min_confidence)
             return evened(cloud, max_points, voxel=stride * pixel)
         stride //= 2
+
+
+def warn_of_no_points(min_confidence: float) -> None:
+    """Tell that nothing of the static scene is sure enough to be written."""
+    log.warning(
+        "no static point has a confidence of %g or more, so there are no points; lower "
+        "min-confidence",
+        min_confidence,
+    )
 
 
 def static_cloud_of(

@@ -49,9 +49,8 @@ def write_colmap(scene: Reconstruction, path: Path, options: ExportOptions) -> N
     views = _views(frames, path, names, cloud=cloud, min_confidence=options.min_confidence)
     tracks = find_tracks(views, per_view=options.colmap.tracks)
     points = with_tracks(tracks, cloud.result())
-    asked = options.colmap.points + options.colmap.tracks > 0
-    if asked and not len(points.points):
-        log.warning("no point is static with a confidence of %g or more", options.min_confidence)
+    if options.colmap.tracks and len(scene) > 1 and not len(tracks.points):
+        log.warning("no point could be followed from frame to frame, so there are no tracks")
     model = _model(frames, points, names)
     folder = path / "sparse" / "0"
     folder.mkdir(parents=True)

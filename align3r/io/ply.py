@@ -12,6 +12,7 @@ from align3r.io.clouds import (
     moving_cloud_of,
     static_cloud,
     static_cloud_of,
+    warn_of_no_points,
 )
 from align3r.io.thinning import join, most_confident
 from align3r.reconstruction import Reconstruction
@@ -45,12 +46,13 @@ def write_ply_frames(
     Raises:
         OSError: A file cannot be written.
     """
-    stride = frame_stride(scene, max_points=max_points)
+    stride, total = frame_stride(scene, max_points=max_points), 0
     for i in range(len(scene)):
         moving = moving_cloud_of(scene, i, max_points=max_points)
         static = static_cloud_of(scene, i, stride=stride, min_confidence=min_confidence)
         cloud = most_confident(static, max_points - len(moving)), moving
         both = join(list(cloud))
+        total += len(static)
         flags = np.repeat(np.array([0, 1], np.uint8), [len(part) for part in cloud])
         write_points_ply(
             both.points,
@@ -59,6 +61,8 @@ def write_ply_frames(
             confidence=both.confidence,
             moving=flags,
         )
+    if not total:
+        warn_of_no_points(min_confidence)
 
 
 def export_ply(scene: Reconstruction, path: Path, options: ExportOptions) -> None:

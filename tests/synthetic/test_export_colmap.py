@@ -226,6 +226,14 @@ def test_tracks_and_points_can_be_left_out(scene: Reconstruction, tmp_path: Path
         scene.export("colmap", tmp_path / "n", colmap=ColmapOptions(tracks=-1))
 
 
+def test_points_below_the_confidence_are_told_of_once(
+    scene: Reconstruction, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.export("colmap", tmp_path / "c", min_confidence=1e6, colmap=ColmapOptions(points=9))
+    told = [record.getMessage() for record in caplog.records if "confidence" in record.msg]
+    assert len(told) == 1
+
+
 def test_no_masks_where_nothing_moves(scene: Reconstruction, tmp_path: Path) -> None:
     maps = scene.maps
     assert isinstance(maps, TrueMaps)

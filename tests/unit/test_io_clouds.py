@@ -210,6 +210,16 @@ def test_blocks_of_a_whole_frame(max_points: int) -> None:
         assert -(-width // (stride - 1)) * -(-height // (stride - 1)) > max_points
 
 
+def test_an_empty_cloud_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    scene = small_world(2)
+    static_cloud(scene, max_points=50, min_confidence=1)
+    static_cloud(scene, max_points=0, min_confidence=99)  # is what was asked for
+    assert not caplog.records
+    assert not len(static_cloud(scene, max_points=50, min_confidence=99))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("no static point has a confidence of 99 or more")
+
+
 def test_a_scene_without_depth_has_an_empty_cloud() -> None:
     scene = small_world(2)
     unknown = np.full((2, *scene.size[::-1]), np.nan, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,15 @@ def test_frames_are_thinned_to_their_number(tmp_path: Path, max_points: int) -> 
         vertices = read_ply(path)
         assert 0.4 * max_points <= len(vertices) <= max_points
         assert vertices["moving"].any(), "what moves comes first"
+
+
+@pytest.mark.parametrize("write", [write_ply, write_ply_frames])
+def test_files_without_a_static_point_are_warned_of_once(
+    write: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path if write is write_ply_frames else tmp_path / "points.ply"
+    write(small_world(2), path, min_confidence=99)
+    (record,) = caplog.records
+    assert "lower min-confidence" in record.getMessage()
+    write(small_world(2), path, min_confidence=1)
+    assert len(caplog.records) == 1
