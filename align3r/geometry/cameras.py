@@ -15,6 +15,15 @@ def image_centre(size: tuple[int, int]) -> tuple[float, float]:
     return (size[0] - 1) / 2, (size[1] - 1) / 2
 
 
+def image_corners(size: tuple[int, int]) -> np.ndarray:
+    """(4, 2) corners of a (width, height) image, clockwise from the top left one.
+
+    They are half a pixel outside the centres of the outermost pixels.
+    """
+    right, bottom = size[0] - 0.5, size[1] - 0.5
+    return np.array([[-0.5, -0.5], [right, -0.5], [right, bottom], [-0.5, bottom]])
+
+
 def resize_intrinsics(
     k: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]
 ) -> np.ndarray:

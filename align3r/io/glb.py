@@ -19,6 +19,8 @@ from scipy.spatial.transform import Rotation
 
 from align3r import __version__
 from align3r.export_options import ExportOptions
+from align3r.geometry.cameras import image_corners
+from align3r.geometry.triangulate import unproject
 from align3r.io.axes import CV_FROM_GL
 from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
 from align3r.io.gltf import LINES, POINTS, Gltf, glb_file
@@ -263,8 +265,6 @@ def _lens(k: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
 
 def _frustum(scene: Reconstruction, i: int, *, depth: float) -> np.ndarray:
     """(5, 3) centre and image corners of camera i at a depth, in glTF's camera axes."""
-    width, height = scene.size
-    # Image borders are half a pixel outside the outermost pixel centres.
-    u, v = np.array([0, width, width, 0]) - 0.5, np.array([0, 0, height, height]) - 0.5
-    rays = np.stack([u, v, np.ones(4)], axis=1) @ np.linalg.inv(scene.intrinsics[i]).T
-    return np.vstack([np.zeros(3), rays * depth]) * [1, -1, -1]
+    far = np.full(4, depth)
+    corners = unproject(image_corners(scene.size), far, scene.intrinsics[i], np.eye(4))
+    return np.vstack([np.zeros(3), corners]) * [1, -1, -1]

@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from align3r.geometry.cameras import image_corners
+from align3r.geometry.triangulate import unproject
 from align3r.reconstruction import Reconstruction
 from align3r.view.cloud import Cloud
 from align3r.view.palette import spread, time_colour, write_png
@@ -165,14 +167,9 @@ def _draw_path(picture: np.ndarray, panel: Panel, scene: Reconstruction) -> None
 
 def frustum_corners(scene: Reconstruction, i: int, *, length: float) -> np.ndarray:
     """(5, 3) camera centre and the four image corners at depth `length`, in the world."""
-    width, height = scene.size
-    k = scene.intrinsics[i]
-    u = np.array([-0.5, width - 0.5, width - 0.5, -0.5])
-    v = np.array([-0.5, -0.5, height - 0.5, height - 0.5])
-    rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones(4)], -1) * length
-    corners = np.concatenate([np.zeros((1, 3)), rays])
-    world_from_cam = scene.world_from_cam[i]
-    return np.asarray(corners @ world_from_cam[:3, :3].T + world_from_cam[:3, 3])
+    pose, far = scene.world_from_cam[i], np.full(4, length)
+    corners = unproject(image_corners(scene.size), far, scene.intrinsics[i], pose)
+    return np.vstack([pose[:3, 3], corners])
 
 
 def _draw_bar(picture: np.ndarray, panel: Panel) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from align3r.geometry.triangulate import unproject
 from align3r.reconstruction import Reconstruction
 from align3r.view.cloud import Cloud, cells, join, thin
 from align3r.view.palette import spread
@@ -30,10 +31,8 @@ def frame_cloud(scene: Reconstruction, i: int, *, stride: int) -> Cloud:
     keep = usable[v, u]
     v, u = v[keep], u[keep]
     z = depth[v, u].astype(np.float64)
-    k = scene.intrinsics[i]
-    rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones_like(z)], -1)
-    world_from_cam = scene.world_from_cam[i]
-    points = (rays * z[:, None]) @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
+    pixels = np.stack([u, v], -1)
+    points = unproject(pixels, z, scene.intrinsics[i], scene.world_from_cam[i])
     return Cloud(
         points.astype(np.float32),
         _colours_at(scene.image(i), u, v, size=(width, height)),

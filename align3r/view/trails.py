@@ -16,6 +16,7 @@ import numpy as np
 
 from align3r.flow.dis import DisFlow
 from align3r.flow.warp import consistent
+from align3r.geometry.triangulate import unproject
 from align3r.reconstruction import Reconstruction
 
 LONG_SIDE = 320
@@ -185,11 +186,8 @@ def lift(
     shape: tuple[int, ...],
 ) -> np.ndarray:
     """(T, 3) world points of pixels (T, 2) in a picture of `shape`, at z-depths (T,)."""
-    u = (pixels[:, 0] + 0.5) * scene.size[0] / shape[1] - 0.5
-    v = (pixels[:, 1] + 0.5) * scene.size[1] / shape[0] - 0.5
-    k, pose = scene.intrinsics[i], scene.world_from_cam[i]
-    rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones_like(u)], -1)
-    return np.asarray((rays * depth[:, None]) @ pose[:3, :3].T + pose[:3, 3])
+    at_source = (pixels + 0.5) * scene.size / np.array(shape[::-1]) - 0.5
+    return unproject(at_source, depth, scene.intrinsics[i], scene.world_from_cam[i])
 
 
 def _hues(pixels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

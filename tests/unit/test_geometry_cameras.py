@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from align3r.geometry.cameras import (
     ego_flow,
     image_centre,
+    image_corners,
     intrinsic_matrix,
     rays,
     resize_intrinsics,
@@ -127,3 +128,18 @@ def test_rays_project_to_their_own_pixels(step: int) -> None:
     pixels = rays(SHAPE, FOCAL, CENTRE, step=step) @ intrinsic_matrix(FOCAL, CENTRE).T
     v, u = np.mgrid[0 : SHAPE[0] : step, 0 : SHAPE[1] : step]
     np.testing.assert_allclose(pixels, np.stack([u, v, np.ones_like(u)], -1), atol=1e-5)
+
+
+@given(SIZE, SIZE)
+def test_corners_stay_corners_when_an_image_is_resized(
+    size: tuple[int, int], other: tuple[int, int]
+) -> None:
+    corners, k = image_corners(size), intrinsic_matrix(FOCAL, CENTRE)
+    np.testing.assert_allclose(corners.mean(0), image_centre(size))
+    np.testing.assert_array_equal(np.ptp(corners, axis=0), size)
+    resized = resize_intrinsics(k, size, other)
+    ones = np.ones((4, 1))
+    seen = np.hstack([corners, ones]) @ np.linalg.inv(k).T
+    np.testing.assert_allclose(
+        np.hstack([image_corners(other), ones]) @ np.linalg.inv(resized).T, seen, atol=1e-9
+    )
