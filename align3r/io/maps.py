@@ -9,6 +9,7 @@ import numpy as np
 
 from align3r.errors import InputError
 from align3r.io.exr import read_exr
+from align3r.io.files import read_bytes
 from align3r.io.images import read_rgb
 from align3r.io.png import read_mask_png
 
@@ -94,7 +95,7 @@ class FolderMaps:
 
     def image(self, i: int) -> np.ndarray:
         """(h, w, 3) uint8 RGB at the working size."""
-        path = self._folder / "images" / f"{i:06d}.jpg"
+        path = self._image_path(i)
         image = read_rgb(path)
         size = image.shape[1::-1]
         self._image_size = self._image_size or size
@@ -105,6 +106,14 @@ class FolderMaps:
                 hint="the result is damaged: reconstruct again",
             )
         return image
+
+    def stored_image(self, i: int) -> bytes:
+        """The file behind `image(i)`, which has been looked at: to write it again as it is."""
+        self.image(i)
+        return read_bytes(self._image_path(i))
+
+    def _image_path(self, i: int) -> Path:
+        return self._folder / "images" / f"{i:06d}.jpg"
 
     def _exr(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         last = self._last

@@ -140,7 +140,11 @@ def _write_maps(scene: Reconstruction, folder: Path) -> None:
     for i in range(len(scene)):
         write_exr(scene.depth(i), scene.confidence(i), folder / "depth" / f"{i:06d}.exr")
         write_mask_png(scene.moving(i), folder / "moving" / f"{i:06d}.png")
-        write_jpg(scene.image(i), folder / "images" / f"{i:06d}.jpg")
+        picture = folder / "images" / f"{i:06d}.jpg"
+        if isinstance(scene.maps, FolderMaps):  # Encoded anew, it would lose each time.
+            picture.write_bytes(scene.maps.stored_image(i))
+        else:
+            write_jpg(scene.image(i), picture)
 
 
 def _read_scene_json(folder: Path) -> dict[str, Any]:

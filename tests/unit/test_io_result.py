@@ -65,6 +65,22 @@ def test_what_is_saved_is_what_is_loaded(make_scene: MakeScene, tmp_path: Path) 
     assert again.info == read.info
 
 
+def test_images_are_not_encoded_again(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene = make_scene(2)
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    scene.maps._images = np.stack([noise, noise[::-1]])  # type: ignore[attr-defined]
+    first = save(scene, tmp_path / "first")
+    second = save(load(first), tmp_path / "second")
+    for k in range(2):
+        name = f"images/{k:06d}.jpg"
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    again = load(first)
+    (first / "images" / "000001.jpg").write_bytes(b"none")
+    with pytest.raises(InputError, match="is not an image"):
+        save(again, tmp_path / "third")
+    assert names_in(tmp_path) == ["first", "second"]
+
+
 def test_contents_of_the_files(make_scene: MakeScene, tmp_path: Path) -> None:
     out = save(make_scene(3), tmp_path / "out")
     about = json.loads((out / "scene.json").read_text())
