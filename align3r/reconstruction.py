@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,10 +88,20 @@ class Reconstruction:
         return tuple(cameras[k] for k in found["of_frame"])
 
     def _number(self, i: int) -> int:
-        """Frame number of an index; negative ones count from the end, as everywhere in Python."""
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"frame {i} of {len(self)}")
-        return i % len(self)
+        """Frame number of an index; negative ones count from the end, as everywhere in Python.
+
+        Raises:
+            TypeError: It is no whole number.
+            IndexError: There is no such frame.
+        """
+        try:
+            number = operator.index(i)
+        except TypeError:
+            raise TypeError(f"a frame is a whole number, not {i!r} ({type(i).__name__})") from None
+        n = len(self)
+        if not -n <= number < n:
+            raise IndexError(f"frame {number} of {n}: there are 0 to {n - 1}, and -{n} to -1")
+        return number % n
 
     def depth(self, i: int) -> np.ndarray:
         """(H, W) float32 z-depth of frame i at the source size; nan where unknown."""

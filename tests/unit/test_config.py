@@ -47,5 +47,10 @@ def test_frames_are_numbered_as_everywhere_in_python() -> None:
     )
     assert scene.depth(-1)[0, 0] == 2 and scene.moving(0)[0, 0] == 0
     for outside in (3, -4):
-        with pytest.raises(IndexError, match=f"frame {outside} of 3"):
+        with pytest.raises(IndexError, match=f"frame {outside} of 3: there are 0 to 2, and -3 to"):
             scene.depth(outside)
+    assert scene.image(np.int32(1))[0, 0] == 1
+    for look in (scene.depth, scene.confidence, scene.moving, scene.image):
+        for odd in (1.0, 3.5, "1", None):
+            with pytest.raises(TypeError, match=f"whole number, not {odd!r}"):
+                look(odd)  # type: ignore[arg-type]
