@@ -99,12 +99,12 @@ EXPORTS: dict[str, Export] = {
     "glb": Export(
         "scene.glb",
         "static points, a film of the moving ones, cameras; y up",
-        "glb:export_glb",
+        "glb:write_glb",
     ),
     "rerun": Export(
         "scene.rrd",
         "images, depth, masks, points and cameras over time, rerun's RDF axes (y down)",
-        "rerun:export_rerun",
+        "rerun:write_rerun",
     ),
     "blender": Export(
         "blender",

@@ -37,14 +37,7 @@ _LEAST_GAP = 1e-3
 """Seconds between two frames: key times must increase, and a source may give one time twice."""
 
 
-def write_glb(
-    scene: Reconstruction,
-    path: Path,
-    *,
-    max_points: int = 500_000,
-    min_confidence: float = 1.5,
-    max_frame_points: int = 100_000,
-) -> None:
+def write_glb(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
     """Write static points, moving points of every frame, cameras and frusta, red to blue.
 
     Nodes: `static`; `moving_000000` ..., of which one is on at a time; `camera_000000` ..., a
@@ -53,15 +46,16 @@ def write_glb(
     Args:
         scene: What to write; its frames are read one after the other.
         path: The file.
-        max_points: Most static points, and most moving points of all frames together.
-        min_confidence: Least confidence of a static point.
-        max_frame_points: Most moving points of a frame.
+        options: `max_points` are the most static points, and the most moving points of all frames
+            together; `max_frame_points` the most moving points of one. Moving points need no
+            confidence.
 
     Raises:
         OSError: The file cannot be written.
         UsageError: It would be larger than the format allows.
     """
-    per_frame = min(max_frame_points, max(max_points // len(scene), 1))
+    most = options.max_points
+    per_frame = min(options.max_frame_points, max(most // len(scene), 1))
     asset = {"generator": f"align3r {__version__}", "extras": _extras(scene)}
     with glb_file(path, asset=asset, extensions=["KHR_materials_unlit"]) as gltf:
         material = gltf.add(
@@ -70,7 +64,7 @@ def write_glb(
             pbrMetallicRoughness={"metallicFactor": 0.0},
             extensions={"KHR_materials_unlit": {}},
         )
-        cloud = static_cloud(scene, max_points=max_points, min_confidence=min_confidence)
+        cloud = static_cloud(scene, max_points=most, min_confidence=options.min_confidence)
         size = _FRUSTUM_SHARE * typical_distance(scene, cloud.points)
         roots = list(_static_node(gltf, cloud.points, cloud.colours, material))
         del cloud
@@ -80,17 +74,6 @@ def write_glb(
         roots += _camera_nodes(gltf, scene, material, size=size)
         _animate(gltf, _Keys.of(scene.times), moving, camera=roots[-1], poses=_yup_poses(scene))
         gltf.add("scenes", name="align3r", nodes=roots)
-
-
-def export_glb(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
-    """`write_glb` as a row of the table of exports."""
-    write_glb(
-        scene,
-        path,
-        max_points=options.max_points,
-        min_confidence=options.min_confidence,
-        max_frame_points=options.max_frame_points,
-    )
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,7 @@ _HALF_RANGE = (1e-3, 6e4)
 """Depths that float16 holds to a part in a thousand."""
 
 
-def write_rerun(
-    scene: Reconstruction,
-    path: Path,
-    *,
-    max_points: int = 500_000,
-    min_confidence: float = 1.5,
-    max_frame_points: int = 100_000,
-) -> None:
+def write_rerun(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
     """Write a recording, with a layout of its own for the viewer.
 
     Images, depth and masks are at the working size, with the pinhole that belongs to it. Unknown
@@ -59,9 +52,8 @@ def write_rerun(
     Args:
         scene: What to write.
         path: The file.
-        max_points: Most static points.
-        min_confidence: Least confidence of a static point.
-        max_frame_points: Most moving points of a frame.
+        options: `max_points` are the most static points, `max_frame_points` the most moving points
+            of a frame, which need no confidence.
 
     Raises:
         MissingExtraError: rerun is not installed.
@@ -72,27 +64,19 @@ def write_rerun(
     recording = rr.RecordingStream("align3r")
     try:
         recording.save(path, default_blueprint=_layout())
-        cloud = static_cloud(scene, max_points=max_points, min_confidence=min_confidence)
+        cloud = static_cloud(
+            scene, max_points=options.max_points, min_confidence=options.min_confidence
+        )
         _log_static(rr, recording, scene, cloud)
         plane = _PLANE_SHARE * typical_distance(scene, cloud.points)
         del cloud
+        most = options.max_frame_points
         for i in range(len(scene)):
-            _log_frame(rr, recording, scene, i, max_points=max_frame_points, plane=plane)
+            _log_frame(rr, recording, scene, i, max_points=most, plane=plane)
             _check_room(path, scene)
         recording.flush()
     finally:
         recording.disconnect()
-
-
-def export_rerun(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
-    """`write_rerun` as a row of the table of exports."""
-    write_rerun(
-        scene,
-        path,
-        max_points=options.max_points,
-        min_confidence=options.min_confidence,
-        max_frame_points=options.max_frame_points,
-    )
 
 
 def _rerun() -> ModuleType:

@@ -13,6 +13,7 @@ from gltf_reader import Glb
 from small_world import project, small_world, with_maps
 
 from align3r.errors import UsageError
+from align3r.export_options import ExportOptions
 from align3r.io import gltf
 from align3r.io.clouds import static_cloud
 from align3r.io.glb import write_glb
@@ -28,7 +29,7 @@ def scene() -> Reconstruction:
 
 @pytest.fixture
 def glb(scene: Reconstruction, tmp_path: Path) -> Glb:
-    write_glb(scene, tmp_path / "scene.glb", max_points=4000)
+    write_glb(scene, tmp_path / "scene.glb", ExportOptions(max_points=4000))
     return Glb(tmp_path / "scene.glb")
 
 
@@ -125,7 +126,7 @@ def test_frusta_are_the_image_borders(scene: Reconstruction, glb: Glb) -> None:
 
 
 def test_trimesh_opens_it(scene: Reconstruction, tmp_path: Path) -> None:
-    write_glb(scene, tmp_path / "scene.glb", max_points=4000)
+    write_glb(scene, tmp_path / "scene.glb", ExportOptions(max_points=4000))
     read = trimesh.load_scene(tmp_path / "scene.glb")
     assert {"static", "frusta", "camera"} <= set(read.geometry)
     assert {name for name in read.geometry if name.startswith("moving")} == {
@@ -141,7 +142,7 @@ def test_trimesh_opens_it(scene: Reconstruction, tmp_path: Path) -> None:
 
 def test_moving_points_are_bounded_over_the_video(tmp_path: Path) -> None:
     scene = small_world(6)
-    write_glb(scene, tmp_path / "scene.glb", max_points=120)
+    write_glb(scene, tmp_path / "scene.glb", ExportOptions(max_points=120))
     glb = Glb(tmp_path / "scene.glb")
     counts = [len(glb.points(f"moving_{i:06d}")) for i in range(6)]
     assert 5 <= min(counts) <= max(counts) <= 20
@@ -152,7 +153,9 @@ def test_a_camera_that_zooms_has_a_lens_a_frame(tmp_path: Path) -> None:
     scene = small_world(3)
     zoomed = scene.intrinsics * np.array([1, 1.1, 1.2])[:, None, None]
     zoomed[:, 2, 2] = 1
-    write_glb(dataclasses.replace(scene, intrinsics=zoomed), tmp_path / "scene.glb")
+    write_glb(
+        dataclasses.replace(scene, intrinsics=zoomed), tmp_path / "scene.glb", ExportOptions()
+    )
     glb = Glb(tmp_path / "scene.glb")
     for i in range(3):
         camera = glb.nodes[glb.number[f"camera_{i:06d}"]]["camera"]
@@ -166,7 +169,9 @@ def test_a_path_that_turns_round_has_no_sign_jumps(tmp_path: Path) -> None:
     for i in range(12):
         a = np.pi * i / 6
         turned[i, :3, :3] = [[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]]
-    write_glb(dataclasses.replace(scene, world_from_cam=turned), tmp_path / "scene.glb")
+    write_glb(
+        dataclasses.replace(scene, world_from_cam=turned), tmp_path / "scene.glb", ExportOptions()
+    )
     glb = Glb(tmp_path / "scene.glb")
     _, quaternions, _ = glb.samplers[glb.number["camera"], "rotation"]
     assert (np.sum(quaternions[1:] * quaternions[:-1], axis=1) > 0.9).all()
@@ -176,7 +181,11 @@ def test_frames_of_equal_times_take_turns_all_the_same(tmp_path: Path) -> None:
     scene = small_world(5, still_frame=3)
     times = scene.times.copy()
     times[2] = times[1]
-    write_glb(dataclasses.replace(scene, times=times), tmp_path / "scene.glb", max_points=4000)
+    write_glb(
+        dataclasses.replace(scene, times=times),
+        tmp_path / "scene.glb",
+        ExportOptions(max_points=4000),
+    )
     glb = Glb(tmp_path / "scene.glb")
     begin = float(times[1] - times[0])
     assert shown(glb, begin + 0.0005) == ["moving_000001"]
@@ -184,7 +193,7 @@ def test_frames_of_equal_times_take_turns_all_the_same(tmp_path: Path) -> None:
 
 
 def test_one_frame_has_no_animation(tmp_path: Path) -> None:
-    write_glb(small_world(1), tmp_path / "scene.glb")
+    write_glb(small_world(1), tmp_path / "scene.glb", ExportOptions())
     glb = Glb(tmp_path / "scene.glb")
     assert "animations" not in glb.json
     assert shown(glb, None) == ["moving_000000"]
@@ -193,7 +202,7 @@ def test_one_frame_has_no_animation(tmp_path: Path) -> None:
 def test_without_a_point_there_are_still_cameras(tmp_path: Path) -> None:
     scene = small_world(2)
     unknown = np.full((2, *scene.size[::-1]), np.nan, np.float32)
-    write_glb(with_maps(scene, depth=unknown), tmp_path / "scene.glb")
+    write_glb(with_maps(scene, depth=unknown), tmp_path / "scene.glb", ExportOptions())
     glb = Glb(tmp_path / "scene.glb")
     assert set(glb.number) == {"cameras", "camera_000000", "camera_000001", "frusta", "camera"}
 
@@ -203,12 +212,12 @@ def test_a_file_that_is_too_large_for_the_format(
 ) -> None:
     monkeypatch.setattr(gltf, "MAX_BYTES", 10_000)
     with pytest.raises(UsageError, match="a GLB file ends at"):
-        write_glb(small_world(2), tmp_path / "scene.glb")
+        write_glb(small_world(2), tmp_path / "scene.glb", ExportOptions())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_scene_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.glb", "b.glb"):
-        write_glb(small_world(3), tmp_path / name)
+        write_glb(small_world(3), tmp_path / name, ExportOptions())
         time.sleep(0.01)
     assert (tmp_path / "a.glb").read_bytes() == (tmp_path / "b.glb").read_bytes()

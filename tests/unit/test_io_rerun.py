@@ -15,6 +15,7 @@ import pytest
 from small_world import small_world, with_maps
 
 from align3r.errors import MissingExtraError
+from align3r.export_options import ExportOptions
 from align3r.io.clouds import static_cloud
 from align3r.io.rerun import write_rerun
 from align3r.reconstruction import Reconstruction
@@ -89,7 +90,7 @@ def scene() -> Reconstruction:
 
 @pytest.fixture
 def recording(scene: Reconstruction, tmp_path: Path) -> Recording:
-    write_rerun(scene, tmp_path / "scene.rrd", max_points=3000)
+    write_rerun(scene, tmp_path / "scene.rrd", ExportOptions(max_points=3000))
     return Recording(tmp_path / "scene.rrd")
 
 
@@ -175,7 +176,7 @@ def test_images_smaller_than_the_source_have_their_own_pinhole(tmp_path: Path) -
         moving=scene.moving(0)[None, ::2, ::2],
         images=scene.image(0)[None, ::2, ::2],
     )
-    write_rerun(half, tmp_path / "scene.rrd")
+    write_rerun(half, tmp_path / "scene.rrd", ExportOptions())
     recording = Recording(tmp_path / "scene.rrd")
     k, size = recording.pinhole(0)
     assert size == (48, 36)
@@ -193,7 +194,7 @@ def test_precision_follows_the_unit_of_length(
 ) -> None:
     scene = small_world(1)
     depth = np.float32(factor) * scene.depth(0)[None]
-    write_rerun(with_maps(scene, depth=depth), tmp_path / "scene.rrd")
+    write_rerun(with_maps(scene, depth=depth), tmp_path / "scene.rrd", ExportOptions())
     read = Recording(tmp_path / "scene.rrd").picture(0, "depth", "DepthImage")
     assert read.dtype == dtype
     known = np.isfinite(depth[0])
@@ -204,7 +205,7 @@ def test_precision_follows_the_unit_of_length(
 def test_nothing_known(tmp_path: Path) -> None:
     scene = small_world(2)
     unknown = np.full((2, *scene.size[::-1]), np.nan, np.float32)
-    write_rerun(with_maps(scene, depth=unknown), tmp_path / "scene.rrd")
+    write_rerun(with_maps(scene, depth=unknown), tmp_path / "scene.rrd", ExportOptions())
     recording = Recording(tmp_path / "scene.rrd")
     assert recording.static("/world/static", "Points3D:positions") == []
     assert not recording.picture(0, "depth", "DepthImage").any()
@@ -214,7 +215,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OSError) as caught:
-        write_rerun(small_world(2), tmp_path / "scene.rrd")
+        write_rerun(small_world(2), tmp_path / "scene.rrd", ExportOptions())
     assert caught.value.errno == errno.ENOSPC
 
 
@@ -223,15 +224,17 @@ def test_without_rerun_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "rerun", None)
     with pytest.raises(MissingExtraError, match="not installed") as caught:
-        write_rerun(small_world(1), tmp_path / "scene.rrd")
+        write_rerun(small_world(1), tmp_path / "scene.rrd", ExportOptions())
     assert "align3r[rerun]" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
 def test_two_recordings_in_one_process_do_not_mix(tmp_path: Path) -> None:
     first, second = small_world(2), small_world(3)
-    write_rerun(first, tmp_path / "a.rrd")
-    write_rerun(dataclasses.replace(second, times=second.times + 100), tmp_path / "b.rrd")
+    write_rerun(first, tmp_path / "a.rrd", ExportOptions())
+    write_rerun(
+        dataclasses.replace(second, times=second.times + 100), tmp_path / "b.rrd", ExportOptions()
+    )
     assert len(Recording(tmp_path / "a.rrd").times("/world/camera")) == 2
     times = Recording(tmp_path / "b.rrd").times("/world/camera")
     assert len(times) == 3 and times[0][0] > 100
