@@ -12,7 +12,7 @@ from align3r.datasets.rendered.halls import corridor, store
 from align3r.datasets.rendered.indoors import bare_room, furnished_room, table_top
 from align3r.datasets.rendered.outdoors import park, street
 from align3r.datasets.rendered.paints import Place
-from align3r.datasets.rendered.poses import intrinsics, look
+from align3r.datasets.rendered.poses import intrinsics, look, turned
 from align3r.datasets.rendered.raycast import Solid
 from align3r.datasets.rendered.shading import Light
 from align3r.datasets.rendered.things import Mover, moving
@@ -54,10 +54,8 @@ class Camera:
         place, gaze = np.array(self.place), np.array(self.gaze)
         place = place + s * (np.array(self.to or self.place) - place)
         gaze = gaze + s * (np.array(self.gaze_to or self.gaze) - gaze)
-        angle = np.radians(self.orbit_deg * s)
-        x, y, z = place - gaze
-        c, si = np.cos(angle), np.sin(angle)
-        place = gaze + np.array([c * x + si * z, y, c * z - si * x])
+        if self.orbit_deg:
+            place = gaze + turned(1, self.orbit_deg * s)[:3, :3] @ (place - gaze)
         sway = self.shake_m * np.sin(np.array([3.1, 4.3, 2.3]) * t + np.array([0.4, 1.9, 3.0]))
         far = float(np.linalg.norm(gaze - place))
         aim = 0.5 * far * np.array([sway[1], sway[2], 0.0])
