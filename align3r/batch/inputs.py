@@ -8,6 +8,7 @@ from pathlib import Path
 
 from align3r.errors import UsageError
 from align3r.io.images import IMAGE_SUFFIXES, natural_key
+from align3r.io.sources import check_no_address
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv".split()
@@ -23,7 +24,11 @@ def find_videos(words: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         UsageError: There is none, or it is an image by itself.
+        InputError: One is an address in the network.
     """
+    words = list(words)
+    for word in words:
+        check_no_address(word)
     found = [path for word in words for path in _behind(Path(word).expanduser())]
     if not found:
         raise UsageError("no video is given", hint="align3r batch videos/*.mp4 -o outs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy as np
 from align3r.errors import InputError
 from align3r.io.files import check_regular, read_text
 from align3r.io.images import IMAGE_SUFFIXES, cannot_read, images_in, natural_key
+
+# A Path has lost one of the two slashes.
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
 
 Source = str | Path | Sequence[str | Path]
 """A video, a folder of images, a glob pattern, a .txt list, an image, or a list of images."""
@@ -39,6 +43,7 @@ def resolve_source(source: Source) -> ResolvedSource:
     """
     if not isinstance(source, str | Path):
         return _of_list([Path(path) for path in source])
+    check_no_address(source)
     path = Path(source).expanduser()
     try:
         is_folder, is_file = path.is_dir(), path.exists()
@@ -51,6 +56,27 @@ def resolve_source(source: Source) -> ResolvedSource:
     if glob.has_magic(str(path)):
         return _of_pattern(path)
     raise InputError(f"no such file or folder: {path}", hint="check the path")
+
+
+def check_no_address(source: str | Path) -> None:
+    """Refuse what is in the network: nothing is downloaded here.
+
+    Raises:
+        InputError: It is an address such as https://..., and no file of that name is there.
+    """
+    found = _ADDRESS.match(str(source))
+    if not found:
+        return
+    try:
+        is_there = Path(source).exists()
+    except OSError:  # a name that is too long
+        is_there = False
+    if not is_there:
+        local = found[1].lower() == "file"
+        raise InputError(
+            f"{source} is an address, and only files are read",
+            hint="give the path of the file" if local else "download it first, such as with yt-dlp",
+        )
 
 
 def absolute_source(source: Source) -> str | list[str]:
@@ -74,6 +100,7 @@ def _of_list(paths: list[Path]) -> ResolvedSource:
     if len(paths) == 1:
         return resolve_source(paths[0])
     for path in paths:
+        check_no_address(path)
         _check_readable(path)
     return ResolvedSource(f"{len(paths)} images", tuple(paths), is_video=False)
 

@@ -12,6 +12,7 @@ import pytest
 
 from align3r import errors
 from align3r.cli.main import COMMANDS, main
+from align3r.io.sources import resolve_source
 
 Captured = pytest.CaptureFixture[str]
 
@@ -72,6 +73,37 @@ def test_what_can_be_refused_at_once_needs_no_torch(words: str, code: int, tmp_p
     assert done.stdout.splitlines()[-1] == f"{code} False", done.stderr
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "file"}
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "compare", "batch"])
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["https://example.org/watch?v=abc"], "download it first, such as with yt-dlp"),
+        (["http://example.org/a.mp4"], "download it first, such as with yt-dlp"),
+        (["HTTPS://example.org/a.png", "b.png"], "download it first, such as with yt-dlp"),
+        (["https://example.org/" + 300 * "a"], "download it first, such as with yt-dlp"),
+        (["file:///tmp/a.mp4"], "give the path of the file"),
+    ],
+)
+def test_an_address_is_to_be_downloaded_first(
+    command: str, words: list[str], hint: str, capsys: Captured
+) -> None:
+    assert main([command, *words]) == 3
+    error, told = capsys.readouterr().err.splitlines()
+    assert "is an address, and only files are read" in error
+    assert told == f"hint: {hint}"
+
+
+def test_a_file_whose_name_looks_like_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd:").mkdir()
+    (tmp_path / "odd:" / "a.mp4").write_bytes(b"something")
+    assert resolve_source("odd:/a.mp4").is_video
+    with pytest.raises(errors.InputError, match="no such file"):
+        resolve_source("c:/none.mp4")  # a drive of Windows
 
 
 def test_help_is_there_at_once() -> None:
