@@ -10,7 +10,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 import align3r
 from align3r.datasets.truth import Truth
 from align3r.evaluate.score import score
+from align3r.meanwhile import now_and_then
 
 # Heading, key of the row, factor, digits.
 COLUMNS: list[tuple[str, str, float, int]] = [
@@ -58,19 +58,13 @@ class PeakMemory:
     @contextmanager
     def watch(self) -> Iterator[None]:
         give_back_heap()
-        before, stop = self._now(), threading.Event()
+        before = self._now()
 
         def look() -> None:
-            while not stop.wait(0.01):
-                self.megabytes = max(self.megabytes, self._now() - before)
+            self.megabytes = max(self.megabytes, self._now() - before)
 
-        thread = threading.Thread(target=look)
-        thread.start()
-        try:
+        with now_and_then(look, every_s=0.01):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def _now(self) -> float:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

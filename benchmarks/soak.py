@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from align3r.config import InputOptions, Options, OutputOptions
 from align3r.datasets.rendered.clip import write_video
 from align3r.datasets.truth_files import read_rendered
 from align3r.evaluate.metrics import path_length, trajectory_errors
+from align3r.meanwhile import now_and_then
 
 CLIP = Path(__file__).resolve().parents[1] / "examples" / "clip.mp4"
 TRUTH = CLIP.with_name("clip_truth.npz")
@@ -50,9 +52,8 @@ class Sample:
 
 @dataclass
 class Recorder:
-    """Samples the memory of this process in a thread while a block runs."""
+    """Samples the memory of this process while a block runs."""
 
-    every_s: float
     samples: list[Sample] = field(default_factory=list)
     _at: tuple[str, int, int] = ("start", 0, 1)
 
@@ -60,20 +61,12 @@ class Recorder:
         """Hear from the pipeline where it is."""
         self._at = (stage, done, total)
 
-    def __enter__(self) -> Recorder:
-        self._start, self._stop = time.perf_counter(), threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+    @contextmanager
+    def watch(self, *, every_s: float) -> Iterator[None]:
+        self._start = time.perf_counter()
+        with now_and_then(self._look, every_s=every_s):
+            yield
         self._look()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self.every_s):
-            self._look()
 
     def _look(self) -> None:
         lines = STATUS.read_text(encoding="ascii").splitlines()
@@ -109,7 +102,8 @@ def measure(args: argparse.Namespace, video: Path) -> tuple[dict[str, Any], Reco
         memory_budget=args.memory_budget,
     )
     start = time.perf_counter()
-    with Recorder(args.every_s) as recorder:
+    recorder = Recorder()
+    with recorder.watch(every_s=args.every_s):
         scene = align3r.reconstruct(
             video, out=args.out / "result", options=options, progress=recorder
         )

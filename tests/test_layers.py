@@ -25,6 +25,7 @@ FLOORS = [
         "reconstruction",
         "progress",
         "stopwatch",
+        "meanwhile",
         "parallel",
     ],
     ["models", "io"],

@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from align3r.io.whole import disk_errors_in_words
+from align3r.meanwhile import now_and_then
 
 _RELEASE_EVERY_S = 0.05
 
@@ -139,20 +139,13 @@ def released_now_and_then(*some: MappedFiles) -> Iterator[None]:
     The system would drop their pages only when nothing else is left, and whoever looks at the
     process would see them as its own.
     """
-    stop = threading.Event()
 
     def release() -> None:
-        while not stop.wait(_RELEASE_EVERY_S):
-            for files in some:
-                files.release()
+        for files in some:
+            files.release()
 
-    thread = threading.Thread(target=release, daemon=True)
-    thread.start()
-    try:
+    with now_and_then(release, every_s=_RELEASE_EVERY_S):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from align3r.config import AlignOptions, PairOptions
 from align3r.flow.pairs import empty_flows
 from align3r.io.storage import Storage, scratch_files
+from align3r.meanwhile import now_and_then
 from align3r.optim import align
 from align3r.pairing import build_pairs
 from align3r.pairwise.predictor import empty_predictions
@@ -67,21 +67,11 @@ def anonymous_peak() -> Iterator[list[float]]:
         return float(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 1024
 
     gc.collect()
-    before, stop = now(), threading.Event()
+    before = now()
     seen, found = [before], list[float]()
-
-    def look() -> None:
-        while not stop.wait(0.005):
-            seen.append(now())
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with now_and_then(lambda: seen.append(now()), every_s=0.005):
         yield found
-    finally:
-        stop.set()
-        thread.join()
-        found.append(max(seen) - before)
+    found.append(max(seen) - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
