@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from align3r.datasets.rendered.film import Order
 from align3r.datasets.rendered.recipes import BY_NAME
-from align3r.datasets.rendered.writing import FORMAT, PARTS, Order, described, render_sequence
+from align3r.datasets.rendered.writing import FORMAT, PARTS, described, render_sequence
 from align3r.datasets.sequence import Sequence
 from align3r.datasets.truth import Truth
 from align3r.errors import InputError, UsageError

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from align3r.datasets import rendered_sequences
-from align3r.datasets.rendered import writing
+from align3r.datasets.rendered import film as films
+from align3r.datasets.rendered.film import Film, Order
 from align3r.datasets.rendered.flow import landing
 from align3r.datasets.rendered.noise import hashed, value_noise
 from align3r.datasets.rendered.raycast import Solid, pixel_centres
 from align3r.datasets.rendered.recipes import BY_NAME, RECIPES
 from align3r.datasets.rendered.shading import _in_shadow
-from align3r.datasets.rendered.writing import PARTS, Film, Order, render_sequence
+from align3r.datasets.rendered.writing import PARTS, render_sequence
 from align3r.datasets.table import dataset
 from align3r.errors import InputError, UsageError
 from align3r.io.images import read_rgb
@@ -395,6 +396,9 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         render_sequence(ORDER, tmp_path / "a", progress=stop)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt):
+        render_sequence(ORDER, tmp_path / "a", progress=stop, jobs=2)
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="exists already"):
@@ -410,6 +414,8 @@ def test_orders_that_cannot_be(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError):
             render_sequence(order, tmp_path / "a")
+    with pytest.raises(UsageError, match="0 processes"):
+        render_sequence(ORDER, tmp_path / "a", jobs=0)
     for name in ("bare_room/x", "bare_room/-1", "nowhere", "../bare_room", "bare_room/1/2"):
         with pytest.raises(UsageError):
             rendered_sequences.read(tmp_path, name)
@@ -426,7 +432,7 @@ def test_it_is_a_data_set_of_the_table(tmp_path: Path, monkeypatch: pytest.Monke
     assert root.is_dir() and root.is_relative_to(tmp_path)
     recipe = BY_NAME["bare_room"]
     small = type(recipe)(**{**vars(recipe), "size": (48, 32), "frames": 2})
-    monkeypatch.setattr(writing, "recipe", lambda _name: small)
+    monkeypatch.setattr(films, "recipe", lambda _name: small)
     sequence = row.read(root, "bare_room")
     assert sequence.dataset == "rendered" and len(sequence) == 2
     assert {path.name for path in sequence.images[0].parents[1].iterdir()} == {

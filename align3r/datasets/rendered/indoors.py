@@ -26,8 +26,8 @@ from align3r.datasets.rendered.raycast import Solid
 from align3r.datasets.rendered.shading import Light
 from align3r.datasets.rendered.things import seed_of
 
-LAMPLIGHT = Light((-0.40, -1.0, -0.45), ambient=0.66, direct=0.42, shadows=True)
-WINDOW = Light((-0.95, -0.85, -0.35), ambient=0.62, direct=0.48, shadows=True)
+LAMPLIGHT = Light((-0.40, -1.0, -0.45), ambient=0.74, direct=0.44, shadows=True)
+WINDOW = Light((-0.95, -0.85, -0.35), ambient=0.74, direct=0.48, shadows=True)
 
 
 def furnished_room(rng: np.random.Generator) -> tuple[list[Solid], Light]:
