@@ -1,21 +1,12 @@
-"""The scene as binary glTF, which every 3D viewer opens: y up, cameras, and a film of what moves.
-
-What moves is one node a frame, switched on and off by an animated scale of 1 or 0 with STEP
-interpolation. The specification names this as the way to animate visibility (glTF 2.0,
-"Transformations": a node whose scale is zero need not be drawn), so it plays wherever animations
-play: three.js, Babylon, Blender. KHR_node_visibility would need KHR_animation_pointer, which
-three.js skips. A reader that knows no animations shows the first frame.
-"""
+"""The scene as binary glTF, which every 3D viewer opens: points, cameras and a film, y up."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from align3r import __version__
 from align3r.export_options import ExportOptions
@@ -23,7 +14,8 @@ from align3r.geometry.cameras import image_corners
 from align3r.geometry.triangulate import unproject
 from align3r.io.axes import CV_FROM_GL
 from align3r.io.clouds import moving_cloud_of, static_cloud, typical_distance
-from align3r.io.gltf import LINES, POINTS, Gltf, glb_file
+from align3r.io.glb_film import add_film
+from align3r.io.gltf import LINES, POINTS, Gltf, glb_file, placed
 from align3r.reconstruction import Reconstruction
 
 YUP_FROM_WORLD = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -33,8 +25,6 @@ _FRUSTUM_EDGES = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4
 _FIRST_RGB, _LAST_RGB, _NOW_RGB = (255, 64, 0), (0, 64, 255), (255, 220, 40)
 _FRUSTUM_SHARE = 0.05
 """Depth of a frustum in typical distances: it can be seen and does not hide the scene."""
-_LEAST_GAP = 1e-3
-"""Seconds between two frames: key times must increase, and a source may give one time twice."""
 
 
 def write_glb(scene: Reconstruction, path: Path, options: ExportOptions) -> None:
@@ -72,28 +62,8 @@ def write_glb(scene: Reconstruction, path: Path, options: ExportOptions) -> None
         if moving:
             roots.append(gltf.node("moving", children=list(moving.values())))
         roots += _camera_nodes(gltf, scene, material, size=size)
-        _animate(gltf, _Keys.of(scene.times), moving, camera=roots[-1], poses=_yup_poses(scene))
+        add_film(gltf, scene.times, moving, camera=roots[-1], poses=_yup_poses(scene))
         gltf.add("scenes", name="align3r", nodes=roots)
-
-
-@dataclass(frozen=True)
-class _Keys:
-    """When frames begin and end in the animation, in float32 seconds from the first frame."""
-
-    begin: np.ndarray
-    """(N,)."""
-    end: np.ndarray
-    """(N,): the next frame's begin; the last frame stays as long as the median one."""
-
-    @staticmethod
-    def of(times: np.ndarray) -> _Keys:
-        begin, gaps = times - times[0], np.diff(times)
-        if (gaps < _LEAST_GAP).any():
-            gaps = np.maximum(gaps, _LEAST_GAP)
-            begin = np.append(0.0, np.cumsum(gaps))
-        last = begin[-1] + (float(np.median(gaps)) if len(times) > 1 else 1.0)
-        ends = np.append(begin[1:], last)
-        return _Keys(begin.astype(np.float32), ends.astype(np.float32))
 
 
 def _extras(scene: Reconstruction) -> dict[str, Any]:
@@ -140,7 +110,7 @@ def _camera_nodes(
     poses = _yup_poses(scene)
     lenses = _lens_numbers(gltf, scene, nearest=0.2 * size)
     cameras = [
-        gltf.node(f"camera_{i:06d}", camera=lens, **_placed(pose))
+        gltf.node(f"camera_{i:06d}", camera=lens, **placed(pose))
         for i, (lens, pose) in enumerate(zip(lenses, poses, strict=True))
     ]
     corners = np.stack([_frustum(scene, i, depth=size) for i in range(len(scene))])
@@ -154,7 +124,7 @@ def _camera_nodes(
     return (
         gltf.node("cameras", children=cameras),
         gltf.node("frusta", mesh=frusta),
-        gltf.node("camera", mesh=now, camera=lenses[0], **_placed(poses[0])),
+        gltf.node("camera", mesh=now, camera=lenses[0], **placed(poses[0])),
     )
 
 
@@ -180,43 +150,6 @@ def _frusta_mesh(
     return gltf.mesh(name, ends, shades, mode=LINES, material=material)
 
 
-def _animate(
-    gltf: Gltf, keys: _Keys, moving: dict[int, int], *, camera: int, poses: np.ndarray
-) -> None:
-    """One animation, as long as the video: moving nodes take turns, the camera goes its way."""
-    n = len(poses)
-    if n < 2:
-        return
-    samplers: list[dict[str, Any]] = []
-    channels: list[dict[str, Any]] = []
-
-    def channel(node: int, path: str, **sampler: Any) -> None:
-        samplers.append(sampler)
-        target = {"node": node, "path": path}
-        channels.append({"sampler": len(samplers) - 1, "target": target})
-
-    patterns = {
-        on: gltf.accessor(np.repeat(np.array(on, np.float32)[:, None], 3, axis=1))
-        for on in ((1, 0), (0, 1, 0), (0, 1, 1))
-    }
-    for i, node in moving.items():
-        begin, end = keys.begin[i], keys.end[i]
-        # The last frame stays on at the very end, where players may stop.
-        on = (1, 0) if i == 0 else (0, 1, 1) if i == n - 1 else (0, 1, 0)
-        times = np.array([begin, end] if i == 0 else [0, begin, end], np.float32)
-        when = gltf.accessor(times, bounds=True)
-        channel(node, "scale", input=when, output=patterns[on], interpolation="STEP")
-    placed = [_placed(pose) for pose in (*poses, poses[-1])]
-    when = gltf.accessor(np.append(keys.begin, keys.end[-1]), bounds=True)
-    for path in ("translation", "rotation"):
-        values = np.array([place[path] for place in placed])
-        if path == "rotation":
-            values = _continuous(values)
-        there = gltf.accessor(values.astype(np.float32))
-        channel(camera, path, input=when, output=there, interpolation="LINEAR")
-    gltf.add("animations", name="video", samplers=samplers, channels=channels)
-
-
 def _yup(points: np.ndarray) -> np.ndarray:
     return np.asarray(points * np.array([1, -1, -1], points.dtype))
 
@@ -224,19 +157,6 @@ def _yup(points: np.ndarray) -> np.ndarray:
 def _yup_poses(scene: Reconstruction) -> np.ndarray:
     """(N, 4, 4) poses of glTF cameras in y-up axes."""
     return np.asarray(YUP_FROM_WORLD @ scene.world_from_cam @ CV_FROM_GL)
-
-
-def _placed(pose: np.ndarray) -> dict[str, list[float]]:
-    """A pose as the fields of a node; a node that is animated must not have a matrix."""
-    quat_xyzw = Rotation.from_matrix(pose[:3, :3]).as_quat()
-    return {"translation": pose[:3, 3].tolist(), "rotation": quat_xyzw.tolist()}
-
-
-def _continuous(quat_xyzw: np.ndarray) -> np.ndarray:
-    """The same rotations without sign jumps, which interpolation would follow."""
-    turns = np.sum(quat_xyzw[1:] * quat_xyzw[:-1], axis=1) < 0
-    signs = np.where(np.append(False, np.cumsum(turns) % 2 == 1), -1.0, 1.0)
-    return np.asarray(quat_xyzw * signs[:, None])
 
 
 def _lens(k: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from align3r.errors import UsageError
 
@@ -151,3 +152,9 @@ def linear_rgba(colours: np.ndarray) -> np.ndarray:
     table = np.round(linear * 65535).astype(np.uint16)
     opaque = np.full((len(colours), 1), 65535, np.uint16)
     return np.hstack([table[colours], opaque])
+
+
+def placed(pose: np.ndarray) -> dict[str, list[float]]:
+    """A pose as the fields of a node; a node that is animated must not have a matrix."""
+    quat_xyzw = Rotation.from_matrix(pose[:3, :3]).as_quat()
+    return {"translation": pose[:3, 3].tolist(), "rotation": quat_xyzw.tolist()}
