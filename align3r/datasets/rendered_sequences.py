@@ -8,7 +8,6 @@ sequence of seed 0 has the name of its recipe: `street_walk`; others have the se
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -26,24 +25,10 @@ from align3r.io.arrays import read_npz
 from align3r.io.files import read_json
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.png import read_mask_png
-from align3r.io.whole import disk_errors_in_words
 
 log = logging.getLogger(__name__)
 
 _FILES = frozenset({"sequence.json", "cameras.npz", *PARTS})
-
-
-def default_root() -> Path:
-    """The cache of those who name none, made if it is not there: ~/.cache/align3r/rendered.
-
-    Raises:
-        InputError: It cannot be made.
-    """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = Path(base) / "align3r" / "rendered"
-    with disk_errors_in_words(root):
-        root.mkdir(parents=True, exist_ok=True)
-    return root
 
 
 def names(root: Path, *, seeds: Iterable[int] = (0,), **_settings: Any) -> list[str]:

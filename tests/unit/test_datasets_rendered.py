@@ -427,13 +427,10 @@ def test_it_is_a_data_set_of_the_table(tmp_path: Path, monkeypatch: pytest.Monke
     row = dataset("rendered")
     assert row.names(tmp_path) == sorted(NAMES)
     assert rendered_sequences.names(tmp_path, seeds=(0, 5))[:2] == ["bare_room", "bare_room/5"]
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    root = rendered_sequences.default_root()
-    assert root.is_dir() and root.is_relative_to(tmp_path)
     recipe = BY_NAME["bare_room"]
     small = type(recipe)(**{**vars(recipe), "size": (48, 32), "frames": 2})
     monkeypatch.setattr(films, "recipe", lambda _name: small)
-    sequence = row.read(root, "bare_room")
+    sequence = row.read(tmp_path, "bare_room")
     assert sequence.dataset == "rendered" and len(sequence) == 2
     assert {path.name for path in sequence.images[0].parents[1].iterdir()} == {
         "sequence.json",

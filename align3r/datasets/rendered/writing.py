@@ -98,7 +98,7 @@ def _side_by_side(order: Order, folder: Path, jobs: int) -> Generator[int, None,
         except BrokenExecutor as error:
             raise NoRoomError(
                 f"one of {jobs} processes that render was ended from outside",
-                hint="use fewer jobs: each takes about half a gigabyte",
+                hint='use 1 job; in a script, have the call under `if __name__ == "__main__"`',
             ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
