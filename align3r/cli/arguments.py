@@ -61,7 +61,7 @@ class Common:
     verbose: Annotated[Switch, tyro.conf.arg(aliases=("-v",))] = False
     """Tell more of what happens."""
     quiet: Annotated[Switch, tyro.conf.arg(aliases=("-q",))] = False
-    """Tell nothing but errors and the outcome."""
+    """Tell nothing but warnings, errors and what is asked for, as by --dry-run."""
     debug: Switch = False
     """Show the traceback of an error."""
 

@@ -47,11 +47,14 @@ def run(words: Sequence[str]) -> int:
         outcomes = reconstruct_many(
             args.source, args.out, options=args.options, batch=args.batch, progress=bars
         )
-    print_outcomes(outcomes)
     failed = sum(outcome.state == "failed" for outcome in outcomes)
-    skipped = sum(outcome.skipped for outcome in outcomes)
-    fresh = len(outcomes) - failed - skipped
-    print(f"\n{args.out}: {fresh} done, {skipped} done before, {failed} failed")
+    if args.quiet:
+        print_failures(outcomes)
+    else:
+        print_outcomes(outcomes)
+        skipped = sum(outcome.skipped for outcome in outcomes)
+        fresh = len(outcomes) - failed - skipped
+        print(f"\n{args.out}: {fresh} done, {skipped} done before, {failed} failed")
     return SOME_FAILED if failed else 0
 
 
@@ -70,6 +73,11 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes
     ]
     print(table(("video", "state", "frames", "seconds", "warnings", "starts", "exit code"), rows))
+    print_failures(outcomes)
+
+
+def print_failures(outcomes: Sequence[Outcome]) -> None:
+    """What went wrong, and the way out of it."""
     for outcome in outcomes:
         if outcome.state == "failed":
             print(f"\n{_shown(outcome.source)}: {outcome.error}")

@@ -47,6 +47,8 @@ def run(words: Sequence[str]) -> int:
         found = compare(
             source, out, vary=args.vary, options=args.options, truth=args.truth, progress=bars
         )
+    if args.quiet:
+        return 0
     width = shutil.get_terminal_size((100, 24)).columns
     print(folded_table(*in_words(found.table), width=width))
     for remark in remarks(found.report):

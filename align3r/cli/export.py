@@ -52,5 +52,6 @@ def run(words: Sequence[str]) -> int:
         check_export(to, folder / kind.name, overwrite=args.options.overwrite)
     for to, kind in kinds.items():
         path = export(scene, to, folder / kind.name, options=args.options)
-        print(f"{path}  {kind.what_with(args.options)}")
+        if not args.quiet:
+            print(f"{path}  {kind.what_with(args.options)}")
     return 0

@@ -82,6 +82,8 @@ def _download(names: Sequence[str], *, quiet: bool) -> int:
     sources = [resolve(name) for name in names]
     for name, source in zip(names, sources, strict=True):
         folder = locate(name, notify=lambda words: print(words, flush=True))
+        if quiet:
+            continue
         print(f"{name}: {folder}")
         if not isinstance(source, Path):
             print(f"  the same elsewhere: {source.repo}@{folder.name}")

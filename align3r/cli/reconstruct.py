@@ -79,7 +79,9 @@ def run(words: Sequence[str]) -> int:
         return _split(source, out, args)
     with Bars(enabled=not args.quiet) as bars:
         scene = pipeline.reconstruct(source, out=out, options=args.options, progress=bars)
-    print_outcome(scene.info, out, lines)
+    print_warnings(scene.info, lines)
+    if not args.quiet:
+        print_outcome(scene.info, out)
     return 0
 
 
@@ -89,6 +91,8 @@ def _split(source: str | list[str], out: Path, args: Reconstruct) -> int:
 
     with Bars(enabled=not args.quiet) as bars:
         shots = reconstruct_shots(source, out=out, options=args.options, progress=bars)
+    if args.quiet:
+        return 0
     print(f"{out}: {len(shots)} shot{'s' if len(shots) > 1 else ''}, see shots.json")
     for number, shot in enumerate(shots):
         if shot["folder"] is None:
@@ -140,15 +144,19 @@ def result_folder(source: tuple[str, ...], out: str | None, suffix: str) -> Path
     return Path.cwd() / f"{named.resolve().stem or 'images'}_{suffix}"
 
 
-def print_outcome(info: dict[str, object], out: Path, lines: Lines) -> None:
-    """How well it went, warnings that nobody has seen yet, times, and what there is to open."""
-    for line in health_lines(info):
-        print(line)
+def print_warnings(info: dict[str, object], lines: Lines) -> None:
+    """Warnings that nobody has seen yet."""
     warnings = info.get("warnings", [])
     assert isinstance(warnings, list | tuple)
     for warning in warnings:
         if str(warning) not in lines.seen:
             print(f"warning: {warning}")
+
+
+def print_outcome(info: dict[str, object], out: Path) -> None:
+    """How well it went, times, and what there is to open."""
+    for line in health_lines(info):
+        print(line)
     timings = info.get("timings", [])
     assert isinstance(timings, list | tuple)
     if timings:

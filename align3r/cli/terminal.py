@@ -41,14 +41,14 @@ class Lines(logging.Handler):
 def start_log(*, verbose: bool, quiet: bool) -> Lines:
     """Send the library's log to the terminal; returns the handler.
 
-    Plain runs show the pipeline's own story and warnings, -v everything, -q errors alone.
+    Plain runs show the pipeline's own story and warnings, -v everything, -q warnings alone.
     """
     library = logging.getLogger("align3r")
     for old in [h for h in library.handlers if isinstance(h, Lines)]:
         library.removeHandler(old)
     lines = Lines()
     library.addHandler(lines)
-    library.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
+    library.setLevel(logging.DEBUG if verbose else logging.WARNING)
     # A visitor that hangs up is no news; the viewer's server tells it with a traceback.
     logging.getLogger("websockets").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
     for name in STORY:

@@ -193,7 +193,7 @@ def test_one_failure_stops_no_other(
 ) -> None:
     out = tmp_path / "outs"
     pipeline.error, pipeline.fail_at = error, 2
-    assert main(["batch", *map(str, videos), "-o", str(out), "-q"]) == 7
+    assert main(["batch", *map(str, videos), "-o", str(out)]) == 7
     shown = capsys.readouterr().out
     assert says in shown and "2 done, 0 done before, 1 failed" in shown
     row = manifest(out)["c"]
@@ -201,8 +201,21 @@ def test_one_failure_stops_no_other(
     assert type(error).__name__ in (out / "logs" / "c.log").read_text()
     # What failed is tried again.
     pipeline.error = None
-    assert main(["batch", *map(str, videos), "-o", str(out), "-q"]) == 0
+    assert main(["batch", *map(str, videos), "-o", str(out)]) == 0
     assert "1 done, 2 done before, 0 failed" in capsys.readouterr().out
+
+
+def test_quiet_tells_failures_alone(
+    videos: list[Path], tmp_path: Path, pipeline: Calls, cluster: OneProcess, capsys: Captured
+) -> None:
+    words = ["batch", *map(str, videos), "-o", str(tmp_path / "outs"), "-q"]
+    pipeline.error, pipeline.fail_at = SolveError("nothing to see", hint="look"), 2
+    assert main(words) == 7
+    first, hint = capsys.readouterr().out.split("\n", 1)[1].splitlines()
+    assert first.endswith("c.mp4: nothing to see") and hint == "  hint: look"
+    pipeline.error = None
+    assert main(words) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_options_pass_through_and_the_machine_is_shared(

@@ -67,6 +67,12 @@ def test_a_folder_of_somebody_else_is_2(result: Path, tmp_path: Path, capsys: Ca
     assert (mine / "transforms.json").is_file()
 
 
+def test_quiet_tells_nothing_of_what_went_well(result: Path, capsys: Captured) -> None:
+    assert main(["export", str(result), "--to", "tum", "-q"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out + shown.err == "" and (result / "export").is_dir()
+
+
 def test_a_folder_without_a_name_is_2(result: Path, capsys: Captured) -> None:
     assert main(["export", str(result), "--to", "ply", "-o", ""]) == 2
     assert "the name of the output folder is empty" in capsys.readouterr().err

@@ -86,6 +86,24 @@ def test_a_taken_place_is_refused_before_the_input_is_read(
     assert not pipeline.options and (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("command", ["reconstruct", "compare"])
+def test_quiet_tells_warnings_alone(
+    pipeline: Any, clip: Path, tmp_path: Path, command: str, capsys: Captured
+) -> None:
+    assert main([command, str(clip), "-q", "-o", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr()
+    told = [*shown.out.splitlines(), *shown.err.splitlines()]
+    assert told == (["warning: the camera hardly moves"] if command == "reconstruct" else [])
+
+
+def test_quiet_does_not_hide_what_the_library_warns_of(
+    pipeline: Any, clip: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    words = ["reconstruct", str(clip), "-q", "-o", str(tmp_path / "out")]
+    assert main([*words, "--output.min-confidence", "1000"]) == 0
+    assert capsys.readouterr().err.count("warning: no static point has a confidence of 1000") == 1
+
+
 def test_several_images_are_one_input(pipeline: Any, tmp_path: Path) -> None:
     words = ["reconstruct", "a.png", "b.png", "-o", str(tmp_path / "out")]
     assert main(words) == 0
