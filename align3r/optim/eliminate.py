@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from align3r.optim.fused import FlowObservations
 from align3r.optim.linearise import (
     Matrices,
     Pull,
@@ -35,6 +36,23 @@ Blocks = list[tuple[Tensor, Tensor]]
 """Products (..., C, C) and the unknowns (..., C) they are of; the last one is the residual."""
 
 
+@dataclass(frozen=True)
+class _Place:
+    """What the equations are of, and the state that they are taken at."""
+
+    state: State
+    problem: Problem
+    fixed: Fixed
+    pull: Pull
+    matrices: Matrices
+    """Of the state."""
+
+    @property
+    def flow(self) -> FlowObservations | None:
+        """The flow, where it counts."""
+        return None if self.pull.flow is None else self.problem.flow
+
+
 def reduced_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> Blocks:
     """The normal equations at a state, every depth that is not fixed eliminated.
 
@@ -43,7 +61,7 @@ def reduced_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> 
     n_frames, n_pairs = len(state.focal), len(state.pair_scale)
     device = problem.centred.device
     unit = NODE * (n_frames + n_pairs)
-    blocks = _view_blocks(state, problem, fixed, pull)
+    blocks = _view_blocks(_Place(state, problem, fixed, pull, matrices_of(state, problem)))
     spread = torch.arange(NODE, device=device)
     if pull.smooth > 0:
         own = (NODE * torch.arange(n_frames, device=device)[:, None]) + spread
@@ -57,10 +75,10 @@ def reduced_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> 
     return blocks
 
 
-def _view_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> Blocks:
+def _view_blocks(at: _Place) -> Blocks:
     """One block a view that anything is known of: its node, its pairs' and its flows' nodes."""
-    found, data = matrices_of(state, problem), problem.pairs
-    flow = None if pull.flow is None else problem.flow
+    state, problem, flow = at.state, at.problem, at.flow
+    data = problem.pairs
     n_frames, n_pairs = len(state.focal), len(state.pair_scale)
     chains, nodes = [pair_tangents(state, data)], [data.edge + n_frames]
     if flow is not None:
@@ -79,46 +97,47 @@ def _view_blocks(state: State, problem: Problem, fixed: Fixed, pull: Pull) -> Bl
         nodes_of, slot = torch.unique(other, return_inverse=True)
         if len(nodes_of) == len(other):
             nodes_of, slot = other, torch.arange(len(other), device=other.device)
-        product = _view_product(view, (state, problem, fixed, pull), found, (chain, slot))
+        product = _view_product(view, at, chain, slot)
         index = (NODE * nodes_of[:, None] + spread).flatten()
         return [(product, torch.cat([NODE * view + spread, index, units]))]
 
     return [block for blocks in for_each_frame(one, n_frames) for block in blocks]
 
 
-def _view_product(
-    view: int,
-    inputs: tuple[State, Problem, Fixed, Pull],
-    found: Matrices,
-    links: tuple[Tensor, Tensor],
-) -> Tensor:
+def _view_product(view: int, at: _Place, chain: Tensor, slot: Tensor) -> Tensor:
     """(C, C) products over own node, other nodes, unit, residual; depths eliminated.
 
     That is what the observations sum to minus b b^T / a over the pixels of free depth, plus the
     products with the unit over those of fixed depth.
+
+    Args:
+        view: The view.
+        at: Where.
+        chain: (K, 16, 15) how the columns of each pair and flow change with the unknowns.
+        slot: (K,) which of the other nodes each is with.
     """
-    state, problem, fixed, pull = inputs
-    chain, slot = links
+    depths, fixed, tie = at.state.depth[view], at.fixed.depth[view], at.pull.tie
     products = chain.new_zeros(len(chain), chain.shape[2], chain.shape[2])
     count = int(slot.max()) + 1
     whole = products.new_zeros((size := NODE * (1 + count) + 2), size)
-    spline = _Spline.over(problem.surface.basis, size)
-    for start in range(0, state.depth.shape[1], CHUNK):
+    spline = _Spline.over(at.problem.surface.basis, size)
+    for start in range(0, len(depths), CHUNK):
         px = slice(start, start + CHUNK)
-        summed, across = _observed(view, px, inputs, found)
+        depth = depths[px]
+        summed, across = _observed(view, px, at)
         products += summed
         rows, bent = _columns_with_depth(chain.to(across) @ across, slot, count)
-        if pull.tie is not None:
-            _, slope, curve = pull.tie.at(view, px).loss(state.depth[view, px])
+        if tie is not None:
+            _, slope, curve = tie.at(view, px).loss(depth)
             rows[-1] += slope
             bent = bent + curve
-        unit_depth = torch.where(fixed.depth[view, px].isnan(), 0.0, state.depth[view, px])
+        unit_depth = torch.where(fixed[px].isnan(), 0.0, depth)
         free = (bent > 0) & (unit_depth == 0)
         if spline is None:
             drop = torch.where(free, bent, torch.inf).reciprocal()
             whole -= (rows * drop) @ rows.mT
         else:
-            spline.add(px, rows, bent, torch.where(free, state.depth[view, px], 0.0))
+            spline.add(px, rows, bent, torch.where(free, depth, 0.0))
         with_unit = (rows @ unit_depth).to(whole)
         whole[-2] += with_unit
         whole[:, -2] += with_unit
@@ -180,21 +199,18 @@ class _Spline:
         return self.with_others @ solved
 
 
-def _observed(
-    view: int, px: slice, inputs: tuple[State, Problem, Fixed, Pull], found: Matrices
-) -> tuple[Tensor, Tensor]:
+def _observed(view: int, px: slice, at: _Place) -> tuple[Tensor, Tensor]:
     """Products (K, 15, 15) of all observations of some pixels, and (K, 15, P) with their depth."""
-    state, problem, _, pull = inputs
-    data, flow = problem.pairs, problem.flow
+    data, flow, pull, known = at.problem.pairs, at.problem.flow, at.pull, at.matrices
     seen, flown = view_slices(view, data, flow)
-    depth, rays = state.depth[view, px], found.rays[view, :, px]
+    depth, rays = at.state.depth[view, px], known.rays[view, :, px]
     points, weight = data.points[seen, :, px], pull.pair * data.weight[seen, px]
-    pairs = pair_products(depth, rays, found.pairs[seen], points, pull=weight, quiet=pull.quiet)
+    pairs = pair_products(depth, rays, known.pairs[seen], points, pull=weight, quiet=pull.quiet)
     if flow is None or pull.flow is None:
         return pairs
     force = flow.keep[flown, :, px] * flow_share(flow, flown, pull.flow)
     target = flow.target[flown, :, px]
-    flows = flow_products(depth, rays, found.flow[flown], target, pull=force)
+    flows = flow_products(depth, rays, known.flow[flown], target, pull=force)
     return torch.cat([pairs[0], flows[0]]), torch.cat([pairs[1], flows[1]])
 
 
