@@ -20,7 +20,7 @@ from align3r.datasets.rendered.flow import landing
 from align3r.datasets.rendered.noise import hashed, value_noise
 from align3r.datasets.rendered.raycast import Solid, pixel_centres
 from align3r.datasets.rendered.recipes import BY_NAME, RECIPES
-from align3r.datasets.rendered.shading import _in_shadow
+from align3r.datasets.rendered.shading import in_shadow
 from align3r.datasets.rendered.writing import PARTS, render_sequence
 from align3r.datasets.table import dataset
 from align3r.errors import InputError, UsageError
@@ -122,7 +122,7 @@ def test_shadows_are_those_of_a_slow_twin() -> None:
     one = film("store_static")
     seen, towards, t = one.seen(0), one.light.direction, one.shot(0).t
     rows = np.random.default_rng(1).choice(len(seen.depth), 40, replace=False)
-    found = set(_in_shadow(one.solids, seen, rows, towards, t=t).tolist())
+    found = set(in_shadow(one.solids, seen, rows, towards, t=t).tolist())
     for row in rows.tolist():
         others = [
             solid

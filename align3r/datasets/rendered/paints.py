@@ -65,28 +65,3 @@ def books(*, seed: int, shelf_m: float = 0.30, spine_m: float = 0.055) -> Paint:
         return colour * (1 + 0.18 * octaves(points, pixel_m, seed=seed + 6, coarse=0.06))[:, None]
 
     return paint
-
-
-def walls(half: Place) -> Paint:
-    """Wooden floor, nearly plain ceiling, papered back and side walls."""
-    wood = mottled(
-        (0.30, 0.18, 0.09), (0.75, 0.54, 0.34), seed=3, coarse=0.7, stretch=(3.2, 1, 0.7)
-    )
-    ceiling = mottled((0.86, 0.85, 0.82), (0.90, 0.89, 0.87), seed=4, coarse=1.2)
-    back = mottled((0.38, 0.47, 0.50), (0.83, 0.80, 0.68), seed=5, coarse=0.55)
-    side = mottled((0.60, 0.50, 0.42), (0.90, 0.82, 0.74), seed=6, coarse=0.8)
-
-    def paint(points: np.ndarray, pixel_m: np.ndarray) -> np.ndarray:
-        face = np.abs(points / np.array(half)).argmax(-1)
-        out = np.zeros_like(points)
-        parts = [
-            (face == 0, side),
-            ((face == 1) & (points[:, 1] > 0), wood),
-            ((face == 1) & (points[:, 1] <= 0), ceiling),
-            (face == 2, back),
-        ]
-        for where, material in parts:
-            out[where] = material(points[where], pixel_m[where])
-        return out
-
-    return paint

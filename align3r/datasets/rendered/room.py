@@ -9,11 +9,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from align3r.datasets.rendered.paints import books, mottled, patches, walls
+from align3r.datasets.rendered.paints import Paint, Place, books, mottled, patches
+from align3r.datasets.rendered.patterns import by_face
 from align3r.datasets.rendered.poses import at, still
 from align3r.datasets.rendered.raycast import Solid
 
 FLOOR = 1.3
+
+
+def walls(half: Place) -> Paint:
+    """Wooden floor, nearly plain ceiling, papered back and side walls."""
+    wood = mottled(
+        (0.30, 0.18, 0.09), (0.75, 0.54, 0.34), seed=3, coarse=0.7, stretch=(3.2, 1, 0.7)
+    )
+    ceiling = mottled((0.86, 0.85, 0.82), (0.90, 0.89, 0.87), seed=4, coarse=1.2)
+    back = mottled((0.38, 0.47, 0.50), (0.83, 0.80, 0.68), seed=5, coarse=0.55)
+    side = mottled((0.60, 0.50, 0.42), (0.90, 0.82, 0.74), seed=6, coarse=0.8)
+    return by_face(half, {"x": side, "z": back, "up": ceiling, "down": wood})
 
 
 def furniture() -> list[Solid]:

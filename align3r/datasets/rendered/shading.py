@@ -136,13 +136,13 @@ def shade(
         facing[rows] = (normal(solid, local) @ pose[:3, :3].T) @ light.direction
     if light.shadows:
         facing[facing < 0] *= _BOUNCED
-        facing[_in_shadow(solids, seen, np.flatnonzero(facing > 0), light.direction, t=t)] = 0.0
+        facing[in_shadow(solids, seen, np.flatnonzero(facing > 0), light.direction, t=t)] = 0.0
     shines = np.take([solid.is_sky for solid in solids], seen.which)
     level = np.where(shines, 1.0, light.ambient + light.direct * facing)
     return np.asarray(np.clip(colour * level[:, None], 0.0, 1.0))
 
 
-def _in_shadow(
+def in_shadow(
     solids: Sequence[Solid], seen: Seen, rows: np.ndarray, towards: np.ndarray, *, t: float
 ) -> np.ndarray:
     """Which of the points in some rows have another solid, that is no room, before the lamp."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -198,15 +199,15 @@ def _car(mover: Mover, rng: np.random.Generator) -> list[Solid]:
     ]
 
 
-def _ball(mover: Mover, rng: np.random.Generator) -> list[Solid]:
-    """A ball of 30 cm that rolls and hops."""
+def _ball(mover: Mover, rng: np.random.Generator, *, hop: float = 0.0) -> list[Solid]:
+    """A ball of 30 cm that rolls, and hops to so many times its radius."""
     r, way = 0.15 * mover.size, _along(mover, rng, up=0.15 * mover.size)
-    phase, height = rng.uniform(0, np.pi), 2.2 * r if mover.spin_deg == 0 else 0.0
+    phase = rng.uniform(0, np.pi)
     rate = float(np.degrees(np.linalg.norm(mover.velocity) / r))
 
     def pose(t: float) -> np.ndarray:
-        hop = at((0, -height * abs(np.sin(3.0 * t + phase)), 0))
-        return np.asarray(hop @ way(t) @ turned(0, -rate * t))
+        lifted = at((0, -hop * r * abs(np.sin(3.0 * t + phase)), 0))
+        return np.asarray(lifted @ way(t) @ turned(0, -rate * t))
 
     return [Solid("ellipsoid", (r, r, r), _printed(rng, 0.8 * r), pose, moves=True)]
 
@@ -278,6 +279,7 @@ KINDS: Mapping[str, Callable[[Mover, np.random.Generator], list[Solid]]] = {
     "walker": _walker,
     "car": _car,
     "ball": _ball,
+    "bouncing_ball": partial(_ball, hop=2.2),
     "crate": _crate,
     "tumbler": _tumbler,
     "pendulum": _pendulum,
