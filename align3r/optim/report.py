@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from align3r.geometry.robust import weighted_median
+from align3r.optim.fused import FlowObservations
 from align3r.optim.path_scale import path_scale
 from align3r.optim.residuals import Problem, cam_from_pair, camera_points, pixel_from_source
 from align3r.optim.sampling import Grid, Samples, flow_observations, point_observations
@@ -27,6 +30,22 @@ TRUSTED = 0.05
 """Largest difference of the path's scale from 1 that goes without a warning."""
 
 
+@dataclass(frozen=True)
+class _Misses:
+    """How far S observations of one kind miss at P pixels, and whose they are."""
+
+    pair: Tensor
+    """(S,) number of the pair, -1 for none."""
+    view: Tensor
+    """(S,) number of the frame."""
+    miss: Tensor
+    """(S, P)."""
+    weight: Tensor
+    """(S, P)."""
+    near: float
+    """An inlier misses by less."""
+
+
 def align_report(estimate: Estimate, depth: np.ndarray, scene: Scene) -> AlignReport:
     """Residuals by pair and frame, and the scale of the camera path against that of the depth.
 
@@ -38,23 +57,17 @@ def align_report(estimate: Estimate, depth: np.ndarray, scene: Scene) -> AlignRe
     thin, problem = _thin(scene)
     state = _state(estimate, torch.from_numpy(depth.reshape(len(depth), -1)[:, thin.index]))
     state = State(**{name: value.to(problem.centred) for name, value in vars(state).items()})
-    points, weight = _point_misses(state, problem)
-    seen = problem.pairs
-    pair_of = [(seen.edge, points, weight)]
-    view_of = [(seen.view, points, weight)]
+    edges = scene.samples.edges
+    misses = [_point_misses(state, problem)]
     if problem.flow is not None:
-        misses, keep = _flow_misses(state, problem)
-        number = _pair_numbers(problem, scene.samples.edges)
-        pair_of.append((number, misses, keep))
-        view_of.append((problem.flow.source, misses, keep))
-    scale, source = path_scale(state, problem, scene.samples.edges)
-    whole = [(torch.zeros_like(group), miss, heavy) for group, miss, heavy in view_of]
+        misses.append(_flow_misses(state, problem, problem.flow, edges))
+    scale, source = path_scale(state, problem, edges)
     return AlignReport(
-        edges=scene.samples.edges,
+        edges=edges,
         pair_scale=state.pair_scale.cpu().numpy().astype(np.float64),
-        pairs=_residuals(pair_of, len(scene.samples.edges)),
-        frames=_residuals(view_of, len(depth)),
-        whole=_residuals(whole, 1),
+        pairs=_residuals(misses, lambda seen: seen.pair, len(edges)),
+        frames=_residuals(misses, lambda seen: seen.view, len(depth)),
+        whole=_residuals(misses, lambda seen: torch.zeros_like(seen.view), 1),
         path_scale=scale,
         path_scale_from=source,
         warnings=_warnings(scale, source, has_flow=problem.flow is not None),
@@ -92,67 +105,63 @@ def _state(estimate: Estimate, depth: Tensor) -> State:
     )
 
 
-def _point_misses(state: State, problem: Problem) -> tuple[Tensor, Tensor]:
-    """(S, P) distance of depth points from predicted ones over the depth, and their weight."""
+def _point_misses(state: State, problem: Problem) -> _Misses:
+    """Distances of depth points from predicted ones, over the depth."""
     data = problem.pairs
     predicted = cam_from_pair(state, data) @ data.points
     distance = (camera_points(state, problem)[data.view] - predicted).norm(dim=1)
-    return distance / state.depth[data.view], data.weight
+    relative = distance / state.depth[data.view]
+    return _Misses(data.edge, data.view, relative, data.weight, NEAR)
 
 
-def _flow_misses(state: State, problem: Problem) -> tuple[Tensor, Tensor]:
-    """(S', P) pixels between where points are seen and where flow says, and 1 where it counts."""
-    data = problem.flow
-    assert data is not None
+def _flow_misses(
+    state: State, problem: Problem, data: FlowObservations, edges: np.ndarray
+) -> _Misses:
+    """Pixels between where points are seen and where flow says; it weighs 1 where it counts."""
     points = camera_points(state, problem)[data.source]
     matrix = pixel_from_source(state, problem, data)
     moved = matrix[:, :, :3] @ points + matrix[:, :, 3:]
     front = moved[:, 2] > 1e-6
     pixel = moved[:, :2] / torch.where(front, moved[:, 2], torch.inf)[:, None]
-    return (pixel - data.target).norm(dim=1), data.keep[:, 0] * front
+    number, miss = _pair_numbers(data, edges), (pixel - data.target).norm(dim=1)
+    return _Misses(number, data.source, miss, data.keep[:, 0] * front, NEAR_PX)
 
 
-def _pair_numbers(problem: Problem, edges: np.ndarray) -> Tensor:
-    """(S',) number of the pair that each flow is of, in either order; -1 for none."""
-    data = problem.flow
-    assert data is not None
+def _pair_numbers(data: FlowObservations, edges: np.ndarray) -> Tensor:
+    """(S,) number of the pair that each flow is of, in either order; -1 for none."""
     number = {(j, i): at for at, (i, j) in enumerate(edges.tolist())}
     number |= {(i, j): at for at, (i, j) in enumerate(edges.tolist())}
     ends = zip(data.source.tolist(), data.sink.tolist(), strict=True)
     return torch.tensor([number.get(link, -1) for link in ends], device=data.source.device)
 
 
-def _residuals(kinds: list[tuple[Tensor, Tensor, Tensor]], count: int) -> Residuals:
+def _residuals(misses: list[_Misses], group: Callable[[_Misses], Tensor], count: int) -> Residuals:
     """Medians and inlier shares of each group.
 
     Args:
-        kinds: Of the points and, where there is one, of the flow: number of the group (S,), misses
-            (S, P) and weights (S, P).
+        misses: Those of the points and, where there is one, of the flow.
+        group: The number of the group of each, (S,).
         count: Groups.
     """
-    nears = (NEAR, NEAR_PX)
-    found = [_by_group(kind, count, near) for kind, near in zip(kinds, nears, strict=False)]
+    points, *others = (_by_group(seen, group(seen), count) for seen in misses)
     unknown = np.full(count, np.nan)
-    points = found[0]
-    flow = found[1] if len(found) > 1 else (unknown, unknown)
-    return Residuals(points[0], points[1], flow[0], flow[1])
+    (flow,) = others or [(unknown, unknown)]
+    return Residuals(*points, *flow)
 
 
-def _by_group(
-    kind: tuple[Tensor, Tensor, Tensor], count: int, near: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(count,) weighted medians and shares of the weight below `near`; nan where there is none."""
+def _by_group(seen: _Misses, group: Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count,) weighted medians and shares of inliers; nan where there is none."""
     median, share = np.full(count, np.nan), np.full(count, np.nan)
-    group, miss, weight = (values.cpu() for values in kind)
+    group = group.cpu()
     order = group.argsort(stable=True)
-    miss, weight = miss[order], weight[order]
+    miss, weight = seen.miss.cpu()[order], seen.weight.cpu()[order]
     bounds = torch.searchsorted(group[order], torch.arange(count + 1))
     for number, (start, end) in enumerate(pairwise(bounds.tolist())):
         values, heavy = miss[start:end].flatten(), weight[start:end].flatten()
         total = float(heavy.sum())
         if total > 0:
             median[number] = float(weighted_median(values, heavy))
-            share[number] = float(heavy[values < near].sum()) / total
+            share[number] = float(heavy[values < seen.near].sum()) / total
     return median, share
 
 
