@@ -57,11 +57,12 @@ class Film:
         self.size, self.frames = order.size, order.frames
         self.k = self.recipe.intrinsics(self.size)
         self.solids, self.light = self.recipe.build(order.seed)
+        self.camera = self.recipe.camera_of(order.seed)
 
     def shot(self, i: int) -> Shot:
         """The camera of a frame."""
         t = self.recipe.clock(i / self.recipe.fps)
-        return Shot(self.recipe.pose(t), self.k, t)
+        return Shot(self.recipe.pose(self.camera, t), self.k, t)
 
     def seen(self, i: int) -> Seen:
         """What the pixels of a frame see, row by row."""

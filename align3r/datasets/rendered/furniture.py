@@ -22,6 +22,12 @@ def standing(kind: str, half: Place, paint: Paint, place: Place, yaw: float = 0.
     return Solid(kind, half, paint, still((x, y - half[1], z), yaw))
 
 
+def near(rng: np.random.Generator, place: Place, by: float) -> Place:
+    """A place on the same height, at most `by` metres away along x and z."""
+    x, z = rng.uniform(-by, by, 2)
+    return place[0] + float(x), place[1], place[2] + float(z)
+
+
 def shell(
     half: Place, rng: np.random.Generator, *, coarse: float, contrast: float, planks: bool = True
 ) -> Solid:

@@ -10,6 +10,7 @@ import numpy as np
 from align3r.datasets.rendered.furniture import (
     cartons,
     door,
+    near,
     painted,
     plant,
     printed,
@@ -111,11 +112,15 @@ def store(rng: np.random.Generator) -> tuple[list[Solid], Light]:
             solids.append(standing("box", (0.14, 3.0, 0.14), steel, (x, 0, z)))
             solids.append(standing("box", (0.18, 0.5, 0.18), yellow, (x, 0, z)))
     for x, z in ((-1.3, 9.8), (1.2, 12.4), (-3.4, 1.0), (3.8, 0.8)):
-        place = (x, 0.0, z)
+        place = near(rng, (x, 0.0, z), 0.25)
         solids.append(standing("box", (0.6, 0.07, 0.5), wood(rng), place, 10))
         solids.append(
             standing(
-                "box", (0.5, 0.36, 0.42), cartons(rng), (x, -0.14, z), float(rng.uniform(0, 25))
+                "box",
+                (0.5, 0.36, 0.42),
+                cartons(rng),
+                (place[0], -0.14, place[2]),
+                float(rng.uniform(0, 25)),
             )
         )
     return solids, Light((-0.45, -1.0, -0.50), ambient=0.64, direct=0.44, shadows=True)

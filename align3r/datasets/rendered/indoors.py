@@ -11,6 +11,7 @@ from align3r.datasets.rendered.furniture import (
     chair,
     fabric,
     glaze,
+    near,
     painted,
     plant,
     printed,
@@ -41,16 +42,22 @@ def furnished_room(rng: np.random.Generator) -> tuple[list[Solid], Light]:
         Solid("box", (0.62, 0.45, 0.02), printed(rng, 0.3), still((1.55, -1.6, 6.95))),
         Solid("box", (0.02, 0.42, 0.60), printed(rng, 0.3), still((-2.76, -1.55, 4.6))),
         Solid("box", (0.02, 0.50, 0.45), printed(rng, 0.25), still((2.76, -1.5, 3.4))),
-        standing("box", (1.25, 0.008, 0.95), printed(rng, 0.22), (0.1, 0, 4.1), 8),
-        *sofa(cloth, (-2.2, 0, 4.3)),
+        standing(
+            "box",
+            (1.25, 0.008, 0.95),
+            printed(rng, 0.22),
+            near(rng, (0.1, 0, 4.1), 0.2),
+            float(rng.uniform(-15, 15)),
+        ),
+        *sofa(cloth, near(rng, (-2.2, 0, 4.3), 0.12)),
         *table(oak, (0.45, 0, 4.3), half=(0.62, 0.40), height=0.48),
         standing("box", (0.14, 0.10, 0.11), printed(rng, 0.1), (0.65, -0.48, 4.4), 25),
         standing("ellipsoid", (0.09, 0.14, 0.09), glaze(rng), (0.25, -0.48, 4.2)),
         standing("box", (0.32, 0.62, 0.26), oak, (2.3, 0, 6.3), -12),
         standing("ellipsoid", (0.20, 0.26, 0.20), cream, (2.3, -1.24, 6.3)),
-        *plant(rng, (2.35, 0, 5.0)),
-        standing("box", (0.22, 0.22, 0.22), printed(rng, 0.14), (-1.0, 0, 3.0), 30),
-        *chair(oak, (1.65, 0, 4.9), yaw=-60),
+        *plant(rng, near(rng, (2.35, 0, 5.0), 0.15)),
+        standing("box", (0.22, 0.22, 0.22), printed(rng, 0.14), near(rng, (-1.0, 0, 3.0), 0.2), 30),
+        *chair(oak, near(rng, (1.65, 0, 4.9), 0.2), yaw=float(rng.uniform(-90, -30))),
     ]
     return solids, WINDOW
 
@@ -63,7 +70,11 @@ def bare_room(rng: np.random.Generator) -> tuple[list[Solid], Light]:
         standing("box", (0.45, 1.02, 0.03), painted(rng, (0.66, 0.62, 0.56)), (1.2, 0, 5.98)),
         *table(wood(rng), (-1.5, 0, 4.6), half=(0.55, 0.40), height=0.72),
         standing("box", (0.16, 0.12, 0.12), printed(rng, 0.1), (-1.4, -0.72, 4.6), 20),
-        *chair(wood(rng, upright=True), (1.7, 0, 4.5), yaw=30),
+        *chair(
+            wood(rng, upright=True),
+            near(rng, (1.7, 0, 4.5), 0.2),
+            yaw=float(rng.uniform(0, 60)),
+        ),
     ]
     return solids, WINDOW
 

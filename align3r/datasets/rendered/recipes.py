@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from align3r.datasets.rendered.camera import Camera
 from align3r.datasets.rendered.halls import corridor, store
 from align3r.datasets.rendered.indoors import bare_room, furnished_room, table_top
 from align3r.datasets.rendered.outdoors import park, street
-from align3r.datasets.rendered.paints import Place
-from align3r.datasets.rendered.poses import intrinsics, look, turned
+from align3r.datasets.rendered.poses import intrinsics
 from align3r.datasets.rendered.raycast import Solid
 from align3r.datasets.rendered.shading import Light
 from align3r.datasets.rendered.things import Mover, moving
@@ -30,36 +30,6 @@ SCENES: Mapping[str, Callable[[np.random.Generator], tuple[list[Solid], Light]]]
     "street": street,
     "park": park,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Camera:
-    """A camera's way, as a function of the part of the sequence, 0 to 1, and of the time."""
-
-    place: Place
-    """Where it is at first, metres."""
-    gaze: Place
-    """What it looks at at first."""
-    to: Place | None = None
-    """Where it is at the end, in a straight line from `place`; None: it stays."""
-    gaze_to: Place | None = None
-    """What it looks at at the end; None: the same."""
-    orbit_deg: float = 0.0
-    """How far it turns about the vertical through what it looks at."""
-    shake_m: float = 0.0
-    """The sway of a hand; 0 is a tripod or a track."""
-
-    def pose(self, s: float, t: float) -> np.ndarray:
-        """4x4 world_from_cam at a part `s` of the sequence and `t` seconds."""
-        place, gaze = np.array(self.place), np.array(self.gaze)
-        place = place + s * (np.array(self.to or self.place) - place)
-        gaze = gaze + s * (np.array(self.gaze_to or self.gaze) - gaze)
-        if self.orbit_deg:
-            place = gaze + turned(1, self.orbit_deg * s)[:3, :3] @ (place - gaze)
-        sway = self.shake_m * np.sin(np.array([3.1, 4.3, 2.3]) * t + np.array([0.4, 1.9, 3.0]))
-        far = float(np.linalg.norm(gaze - place))
-        aim = 0.5 * far * np.array([sway[1], sway[2], 0.0])
-        return look(place + sway, gaze + aim, 0.6 * float(sway[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +57,23 @@ class Recipe:
         whole = (self.frames - 1) / self.fps
         return whole - abs(t % (2 * whole) - whole)
 
-    def pose(self, t: float) -> np.ndarray:
-        """4x4 world_from_cam at a time in the scene."""
-        return self.camera.pose(t * self.fps / (self.frames - 1), t)
+    def pose(self, camera: Camera, t: float) -> np.ndarray:
+        """4x4 world_from_cam of a camera of this sequence at a time in the scene."""
+        return camera.pose(t * self.fps / (self.frames - 1), t)
+
+    def camera_of(self, seed: int) -> Camera:
+        """The camera itself for seed 0, another way of much the same kind for others."""
+        return self.camera.varied(self._chance(seed, "camera")) if seed else self.camera
 
     def build(self, seed: int) -> tuple[list[Solid], Light]:
         """The solids and their light; another seed gives other things, colours and paths."""
-        # Every name has a stream of its own: a new row changes no other.
-        rng = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
+        rng = self._chance(seed, "scene")
         solids, light = SCENES[self.scene](rng)
         return [*solids, *(solid for mover in self.movers for solid in moving(mover, rng))], light
+
+    def _chance(self, seed: int, what: str) -> np.random.Generator:
+        # Every name has a stream of its own: a new row changes no other.
+        return np.random.default_rng([seed, zlib.crc32(f"{self.name} {what}".encode())])
 
     def intrinsics(self, size: tuple[int, int]) -> np.ndarray:
         """(3, 3), pixels."""
