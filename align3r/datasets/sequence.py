@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from align3r.datasets.truth import Truth
+from align3r.errors import InputError
 from align3r.io.images import read_rgb
 
 
@@ -38,9 +39,17 @@ class Sequence:
         """(H, W, 3) uint8 RGB of a frame.
 
         Raises:
-            InputError: It cannot be read.
+            InputError: It cannot be read, or is not of the size of the others.
         """
-        return self.read(i) if self.read is not None else read_rgb(self.images[i])
+        image = self.read(i) if self.read is not None else read_rgb(self.images[i])
+        size, wanted = (image.shape[1], image.shape[0]), self.truth.size
+        if size != wanted:
+            raise InputError(
+                f"frame {self.frames[i]} of {self.name} is {size[0]}x{size[1]} pixels, the first "
+                f"is {wanted[0]}x{wanted[1]}",
+                hint="copy the image again",
+            )
+        return image
 
     def select(self, frames: Numbers[int] | np.ndarray) -> Sequence:
         """Some of the frames, in the order given."""

@@ -86,12 +86,13 @@ def read_stamped(
         folder: With its lists.
         title: Names of the data set and of the sequence.
         pairing: How colour finds its depth and its pose.
-        intrinsics: What the user gives, and what is known at which size of images.
+        intrinsics: What the user gives, and what is known at which size of images; at another
+            size they are nan.
         camera_of: world_from_cam (N, 4, 4) from the poses in the file.
 
     Raises:
         InputError: Files are missing or cannot be read, or no image has what is needed.
-        UsageError: The camera is not known.
+        UsageError: What is given is no camera.
     """
     stamps, images = _list(folder, "rgb.txt")
     depth_stamps, depth_files = _list(folder, "depth.txt")
@@ -107,7 +108,11 @@ def read_stamped(
     depths = [depth_files[i] if i >= 0 else None for i in depth_of]
     check_there([*chosen, *(file for file in depths if file is not None)], folder)
     size = image_size(chosen[0])
-    k = published_intrinsics(*intrinsics, size=size)
+    k = np.full((3, 3), np.nan)
+    if intrinsics[0] is not None or size in intrinsics[1]:
+        k = published_intrinsics(*intrinsics, size=size)
+    else:
+        remarks += (f"the camera of images of {size[0]}x{size[1]} pixels is not known",)
     poses = np.full((len(kept), 4, 4), np.nan)
     poses[pose_of >= 0] = camera_of(rigid_from_quaternions(rows[pose_of[pose_of >= 0], 1:], path))
     return Sequence(

@@ -94,8 +94,8 @@ def check_inside(path: Path, folder: Path) -> None:
     """
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(
-            f"{path} is a link that leads out of the result",
-            hint="if it is your own, copy the result with `cp -rL`",
+            f"{path} is a link that leads out of {folder}",
+            hint="if it is your own, copy the folder with `cp -rL`",
         )
 
 

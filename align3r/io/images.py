@@ -93,14 +93,22 @@ def decode(path: Path, mode: int) -> np.ndarray:
     Raises:
         InputError: The file is missing, unreadable, cut short, too large, or not an image.
     """
-    data = read_bytes(path)
+    return decode_bytes(read_bytes(path), mode, path)
+
+
+def decode_bytes(data: bytes, mode: int, path: Path | str) -> np.ndarray:
+    """The same for what an image file holds; `path` is what errors call it.
+
+    Raises:
+        InputError: It is cut short, too large, or not an image.
+    """
     if not data:
         raise InputError(f"{path} is empty (0 bytes)", hint="write or copy the file again")
     if not _is_whole(data):
         raise InputError(f"image {path} is cut short", hint="copy the file again, or remove it")
     image, reason = None, "it is damaged"
     try:
-        check_pixels(path, declared_size(data))
+        check_pixels(Path(path), declared_size(data))
         check_content(data)
         with quiet_opencv():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 
 from align3r.errors import InputError
-from align3r.io.files import cannot_read, check_bytes, check_pixels, check_regular
-from align3r.io.image_header import check_content, declared_size
-from align3r.io.images import quiet_opencv
+from align3r.io.files import cannot_read, check_bytes, check_regular
+from align3r.io.images import decode_bytes
 
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _BLOCK = 512
@@ -37,7 +36,7 @@ def stream_tar_images(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str
         raise cannot_read(path, error) from error
     with file:
         for member, data in _members(path, file, wanted):
-            yield PurePosixPath(member).stem, _decode(data, f"{member} in {path}", path)
+            yield PurePosixPath(member).stem, _decode(data, f"{member} in {path}")
 
 
 def _members(path: Path, file: IO[bytes], wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
@@ -73,23 +72,9 @@ def _check(member: tarfile.TarInfo, path: Path) -> None:
         )
 
 
-def _decode(data: bytes, what: str, path: Path) -> np.ndarray:
-    image, reason = None, "it is damaged"
-    try:
-        check_pixels(path, declared_size(data))
-        check_content(data)
-        if not data.startswith(b"\xff\xd8"):
-            raise ValueError("it is no JPEG")
-        if data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda"):
-            raise ValueError("it is cut short")
-        with quiet_opencv():
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except ValueError as error:
-        reason = str(error)
-    except cv2.error:
-        pass
-    if image is None:
+def _decode(data: bytes, what: str) -> np.ndarray:
+    if not data.startswith(b"\xff\xd8"):
         raise InputError(
-            f"{what} is not an image that can be decoded: {reason}", hint="download it again"
+            f"{what} is not an image that can be decoded: it is no JPEG", hint="download it again"
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(decode_bytes(data, cv2.IMREAD_COLOR, what), cv2.COLOR_BGR2RGB))

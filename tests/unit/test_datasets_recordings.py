@@ -136,15 +136,17 @@ def test_the_camera_of_tum_is_in_the_name_of_the_folder(digit: str, tmp_path: Pa
     )
 
 
-def test_recordings_of_other_cameras_need_intrinsics(tmp_path: Path) -> None:
+def test_the_camera_of_other_recordings_is_not_known(tmp_path: Path) -> None:
     recording(tmp_path, "mine")
-    with pytest.raises(UsageError, match="640x480"):
-        tum.read(tmp_path, "mine")
+    unknown = tum.read(tmp_path, "mine")
+    assert np.isnan(unknown.truth.intrinsics).all()
+    assert "the camera of images of 640x480 pixels is not known" in unknown.remarks
     k = tum.read(tmp_path, "mine", intrinsics=(500, 500, 319.5, 239.5)).truth.intrinsics
     assert k[0, 0, 0] == 500
     recording(tmp_path, "rgbd_bonn_small", size=(320, 240))
-    with pytest.raises(UsageError, match="320x240"):
-        bonn.read(tmp_path, "rgbd_bonn_small")
+    assert "320x240" in bonn.read(tmp_path, "rgbd_bonn_small").remarks[-1]
+    with pytest.raises(UsageError, match="are no camera"):
+        tum.read(tmp_path, "mine", intrinsics=(0, 500, 319.5, 239.5))
 
 
 def test_recordings_at_other_times_have_no_frame(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_an_export_does_not_follow_links_out_of_a_result(
     (precious / "points.ply").write_text("mine")
     (out / "export").symlink_to(precious)
     assert main(["export", str(out), "--to", "ply"]) == 3
-    assert "leads out of the result" in capsys.readouterr().err
+    assert "leads out of " in capsys.readouterr().err
     (out / "export").unlink()
     (out / "export").mkdir()
     for name in ("points.ply", ".part.points.ply", ".points.ply.lock"):
