@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from align3r.errors import MissingExtraError, UsageError
+from align3r.parallel import own_cpus
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _ENVIRONMENT = {
 class Work(Protocol):
     """A function of a module, so that a worker on any machine finds it."""
 
-    def __call__(self, task: Any, *, threads: int, share: float) -> Any:
+    def __call__(self, task: Any, /, *, threads: int, share: float) -> Any:
         """Do a task, in so many threads and with this part of the machine."""
         ...
 
@@ -225,7 +226,7 @@ def connected(address: str | None) -> Iterator[Cluster]:
             else:
                 ray.init(
                     address="local",
-                    num_cpus=_own_cpus(),
+                    num_cpus=own_cpus(),
                     object_store_memory=_OBJECT_STORE_BYTES,
                     _temp_dir=str(scratch),
                     **quiet,
@@ -247,13 +248,6 @@ def _join(ray: Any, address: str, quiet: dict[str, Any]) -> None:
             f"no Ray cluster answers at {address}: {_last_line(error)}",
             hint="see `ray status`; without --address this machine is used",
         ) from error
-
-
-def _own_cpus() -> int:
-    """Cores that this process may use, which may be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -14,6 +14,13 @@ Result = TypeVar("Result")
 _most_threads: int | None = None
 
 
+def own_cpus() -> int:
+    """Cores that this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def limit_threads(count: int) -> None:
     """From now on this process computes in at most so many threads, whatever the library.
 

@@ -14,6 +14,7 @@ from align3r.errors import UsageError, first_line, in_words
 COMMANDS = {
     "reconstruct": "cameras, depth, moving masks and points from a video: the main job",
     "compare": "one video in several ways (depth or scale maps, solvers, ...), one report",
+    "evaluate": "protocols and tables of the papers on their data sets, and ablations",
     "batch": "many videos, on this machine or on a Ray cluster; what is done is skipped",
     "view": "look at a result in the browser",
     "export": "write a result for other programs: colmap, nerfstudio, glb, rerun and more",
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        resumable = words[:1] in (["reconstruct"], ["compare"], ["batch"])
+        resumable = words[:1] in (["reconstruct"], ["compare"], ["evaluate"], ["batch"])
         hint = "; run the same command again to resume" if resumable else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return INTERRUPTED

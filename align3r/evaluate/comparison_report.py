@@ -38,6 +38,7 @@ class Column:
 
 
 COLUMNS = (
+    Column("pairs", ("pairs",), ".0f"),
     Column("predict s", ("predict_seconds",), ".1f", "depth networks, pairs and their flow"),
     Column("align s", ("align_seconds",), ".1f", "from pairs to cameras and dense depth"),
     Column("align MB", ("align_peak_mb",), ".0f", "largest memory of the process meanwhile"),
@@ -90,6 +91,7 @@ def make_report(
         runs[name] = {
             "varies": run.axis,
             **run.values(),
+            "pairs": scene.info.get("pairs"),
             "predict_seconds": _shared_seconds(name, scenes, seen),
             **_alignment(scene),
             "losses": scene.info.get("losses", {}),
@@ -188,7 +190,7 @@ def remarks(report: Mapping[str, Any]) -> list[str]:
     """What was compared and what the figures mean, a sentence each, as far as the runs show it."""
     runs = report["runs"]
     name, base = next(iter(runs.items()))
-    values = ", ".join(f"{axis} {base[axis]}" for axis in AXES)
+    values = ", ".join(f"{axis} {base[axis]}" for axis in AXES if axis in base)
     said = [f"{name}: {values}. Every other run differs from it in one thing."]
     # The runs that differ in nothing but the geometry, by their geometry.
     alike = {entry["geometry"]: entry for entry in runs.values() if entry["varies"] in _ALIKE}
@@ -196,7 +198,7 @@ def remarks(report: Mapping[str, Any]) -> list[str]:
         said += _free_scale_maps(alike["depth"], alike["scale"])
     if {"depth", "scale-grid"} <= set(alike):
         said.append(_smooth_scales(alike["depth"], alike["scale-grid"]))
-    if any(entry["varies"] in ("flow", "graph") for entry in runs.values()):
+    if any(entry["varies"] in ("flow", "graph", "method") for entry in runs.values()):
         said.append(
             "Runs with other pairs, or without flow, minimise another sum: their losses are not "
             "to be compared with those of the others."

@@ -28,8 +28,9 @@ def score(scene: Reconstruction, truth: Truth) -> dict[str, float]:
     Returns:
         `frames`, `path_m`, `ate_m`, `ate_percent` (of the path), `rpe_trans_m`, `rpe_rot_deg`,
         `focal`, `focal_error_percent`, `abs_rel`, `delta1`, `rmse_m`, `abs_rel_median_scale`,
-        `depth_missing` (part of the compared pixels without a prediction), `scale_gap_percent`
-        (scale of the trajectory against that of the depth), `moving_fraction` (predicted); and,
+        `depth_scale` (that scale), `depth_missing` (part of the compared pixels without a
+        prediction), `scale_gap_percent` (scale of the trajectory against that of the depth),
+        `moving_fraction` (predicted); and,
         where the truth knows what moves, `abs_rel_static`, `delta1_static`, `abs_rel_moving`,
         `delta1_moving`, `mask_iou`.
         nan where there is nothing to compare.
@@ -111,6 +112,7 @@ def _depth_scores(scene: Reconstruction, truth: Truth) -> tuple[dict[str, float]
         "delta1": every["delta1"],
         "rmse_m": every["rmse"],
         "abs_rel_median_scale": depth_errors(gt, pred, align="median")["abs_rel"],
+        "depth_scale": every["scale"],
         "depth_missing": missing,
     }
     if truth.moving is not None:

@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from align3r.config import AlignOptions, GraphName, Options, PriorName, PriorOptions
+from align3r.config import (
+    AlignOptions,
+    GraphName,
+    Options,
+    PairOptions,
+    PriorName,
+    PriorOptions,
+)
 from align3r.errors import UsageError
 from align3r.pairing import build_pairs
 from align3r.pairwise.choice import check_options
@@ -24,6 +31,13 @@ BASE = "base"
 MOST_FRAMES_COMPLETE = 40
 """A complete graph of more frames is not taken by itself: its pairs grow with their square."""
 _USUAL_GRAPHS = ("keyframes", "complete", "swinstride", "logwin")
+METHOD_PAIRS: Mapping[str, PairOptions] = {
+    "dust3r": PairOptions(graph="swin", window=10, cyclic=True, symmetric=True, loops=False),
+    "monst3r": PairOptions(graph="swinstride", window=5, symmetric=True, loops=False),
+    "align3r": PairOptions(loops=False),
+}
+"""Pairs of the methods that the paper compares: 600, 250 and 138 of 30 frames (Table 4). That the
+600 are a closed window of ten in both directions is our reading."""
 _SOME_PRIOR: PriorName = "depthpro"
 
 Count = Callable[[], int]
@@ -42,7 +56,7 @@ class Run:
 
     def values(self) -> dict[str, str]:
         """What the run says about everything that can be varied."""
-        return {name: axis.value(self.options) for name, axis in AXES.items()}
+        return {name: axis.value(self.options) for name, axis in AXES.items() if axis.tells}
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,8 @@ class Axis:
     """Every value that can be asked for."""
     usual: Callable[[Options, Count], Sequence[str]]
     """The values that make sense for these options and this number of frames."""
+    tells: bool = True
+    """Whether a run is described by it; not where another axis says the same."""
     prefix: str = ""
     """Makes a name of a value that says little by itself."""
 
@@ -99,6 +115,12 @@ def _graphs(_options: Options, count: Count) -> list[str]:
     return [g for g in _USUAL_GRAPHS if g != "complete" or count() <= MOST_FRAMES_COMPLETE]
 
 
+def _method(options: Options) -> str:
+    """Whose pairs they are; the name of the graph where they are nobody's."""
+    pairs = replace(options.pairs, loops=False)
+    return next((m for m, of in METHOD_PAIRS.items() if of == pairs), pairs.graph)
+
+
 def _prior_name(options: Options) -> str:
     return "own" if options.prior.dir is not None else prior_of(options) or "none"
 
@@ -135,6 +157,14 @@ AXES: Mapping[str, Axis] = {
         ),
         known=lambda _options: _choices(GraphName),
         usual=_graphs,
+    ),
+    "method": Axis(
+        value=_method,
+        put=lambda options, value: replace(options, pairs=METHOD_PAIRS[value]),
+        known=lambda _options: tuple(METHOD_PAIRS),
+        usual=lambda _options, _count: tuple(METHOD_PAIRS),
+        tells=False,
+        prefix="pairs-",
     ),
     "prior": Axis(_prior_name, _with_prior, _known_priors, _priors, prefix="prior-"),
 }

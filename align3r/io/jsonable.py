@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -46,3 +46,14 @@ def readable_json(value: Any) -> str:
     text = json.dumps(value, indent=2, allow_nan=False)
     # No string holds a line break that is not escaped, nor is a list of strings changed.
     return re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write any value of a scene as JSON, whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    scratch = path.with_name(f".{path.name}.part")
+    scratch.write_text(readable_json(jsonable(value)), encoding="utf-8")
+    scratch.replace(path)

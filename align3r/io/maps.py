@@ -51,6 +51,10 @@ class ArrayMaps:
         """(H, W) float32 z-depth, never mixed across a depth edge; nan where unknown."""
         return upsample_depth(self._depth[i].astype(np.float32, copy=False), self._size)
 
+    def working_depth(self, i: int) -> np.ndarray:
+        """(h, w) float32 z-depth at the working size; nan where unknown."""
+        return np.asarray(self._depth[i], np.float32)
+
     def confidence(self, i: int) -> np.ndarray:
         """(H, W) float32."""
         return _resize(self._confidence[i].astype(np.float32, copy=False), self._size)

@@ -8,7 +8,8 @@ import pytest
 
 from align3r.config import AlignOptions, Options, PairOptions, PriorOptions
 from align3r.errors import UsageError
-from align3r.evaluate.variations import Run, plan_runs, read_vary
+from align3r.evaluate.variations import METHOD_PAIRS, Run, plan_runs, read_vary
+from align3r.pairing import build_pairs
 from align3r.pairwise.needs import looks_at_depth
 
 PLAIN = Options(model="geometric")
@@ -100,7 +101,7 @@ def test_priors_of_a_model_that_was_trained_with_one() -> None:
     [
         (("solver=adma",), "did you mean adam"),
         (("flow=maybe",), "there are on, off"),
-        (("",), "there are geometry, solver, flow, graph, prior"),
+        (("",), "there are geometry, solver, flow, graph, method, prior"),
         (("solver=",), "there are gauss-newton, adam"),
         (("prior=auto",), "there are none, "),
         (("prior=own",), "there are none, "),
@@ -112,3 +113,11 @@ def test_names_that_do_not_exist(words: tuple[str, ...], hint: str) -> None:
     with pytest.raises(UsageError) as raised:
         planned(*words)
     assert hint in raised.value.hint
+
+
+def test_each_method_has_the_pairs_that_its_paper_counts() -> None:
+    counts = {m: len(build_pairs(30, pairs)) for m, pairs in METHOD_PAIRS.items()}
+    assert counts == {"dust3r": 600, "monst3r": 250, "align3r": 138}
+    runs = planned("method", n=30)
+    assert [run.name for run in runs] == ["pairs-align3r", "pairs-dust3r", "pairs-monst3r"]
+    assert "method" not in runs[1].values()

@@ -1,0 +1,1 @@
+"""What is measured of a sequence: one module a task."""
