@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import roma
 import torch
@@ -80,28 +82,42 @@ def consensus_poses(
             pose[i] @ first_from_second[edge] if frame == j else pose[j] @ second_from_first[edge]
         )
     world_from_cam = torch.stack(pose)
-    here = torch.cat([edges[:, 1], edges[:, 0]])
-    there = torch.cat([edges[:, 0], edges[:, 1]])
-    there_from_here = torch.cat([first_from_second, second_from_first])
-    weight = torch.cat([score, score])
+    opinions = _Opinions(
+        here=torch.cat([edges[:, 1], edges[:, 0]]),
+        there=torch.cat([edges[:, 0], edges[:, 1]]),
+        there_from_here=torch.cat([first_from_second, second_from_first]),
+        weight=torch.cat([score, score]),
+    )
     for _ in range(POSE_SWEEPS):
-        world_from_cam = _sweep(world_from_cam, (here, there, there_from_here, weight))
+        world_from_cam = opinions.swept(world_from_cam)
     return inverse_rigid(world_from_cam[:1]) @ world_from_cam
 
 
-def _sweep(world_from_cam: Tensor, links: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """Half a step of every pose towards the geometric median of its neighbours' opinions."""
-    here, there, there_from_here, weight = links
-    opinion = world_from_cam[there] @ there_from_here
-    now = world_from_cam[here]
-    turn = roma.rotmat_to_rotvec(now[:, :3, :3].mT @ opinion[:, :3, :3])
-    move = opinion[:, :3, 3] - now[:, :3, 3]
-    step = []
-    for miss, quiet in ((turn, 1e-3), (move, 1e-3)):
-        pull = weight / miss.norm(dim=1).clamp(min=quiet)
-        total = miss.new_zeros(len(world_from_cam)).index_add_(0, here, pull)
-        force = torch.zeros_like(world_from_cam[:, :3, 3])
-        force.index_add_(0, here, pull[:, None] * miss)
-        step.append(0.5 * force / total.clamp(min=1e-12)[:, None])
-    rotation = world_from_cam[:, :3, :3] @ roma.rotvec_to_rotmat(step[0])
-    return compose(rotation, world_from_cam[:, :3, 3] + step[1])
+@dataclass(frozen=True)
+class _Opinions:
+    """What pairs say about the pose of one of their frames, L in all."""
+
+    here: Tensor
+    """(L,) the frame."""
+    there: Tensor
+    """(L,) the other one."""
+    there_from_here: Tensor
+    """(L, 4, 4)."""
+    weight: Tensor
+    """(L,)."""
+
+    def swept(self, world_from_cam: Tensor) -> Tensor:
+        """Half a step of every pose towards the geometric median of its neighbours' opinions."""
+        opinion = world_from_cam[self.there] @ self.there_from_here
+        now = world_from_cam[self.here]
+        turn = roma.rotmat_to_rotvec(now[:, :3, :3].mT @ opinion[:, :3, :3])
+        move = opinion[:, :3, 3] - now[:, :3, 3]
+        step = []
+        for miss, quiet in ((turn, 1e-3), (move, 1e-3)):
+            pull = self.weight / miss.norm(dim=1).clamp(min=quiet)
+            total = miss.new_zeros(len(world_from_cam)).index_add_(0, self.here, pull)
+            force = torch.zeros_like(world_from_cam[:, :3, 3])
+            force.index_add_(0, self.here, pull[:, None] * miss)
+            step.append(0.5 * force / total.clamp(min=1e-12)[:, None])
+        rotation = world_from_cam[:, :3, :3] @ roma.rotvec_to_rotmat(step[0])
+        return compose(rotation, world_from_cam[:, :3, 3] + step[1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import roma
 import torch
 from torch import Tensor
@@ -51,14 +53,14 @@ def _resect(points: Tensor, slopes: Tensor, weight: Tensor, steps: int) -> Tenso
     rotation = _turn_onto_rays(points, slopes, weight)
     translation = points.new_zeros(len(points), 3)
     damping = points.new_full((len(points),), 1e-3)
-    data = (points, slopes, weight)
-    cost, normal, force = _linearised(rotation, translation, data)
+    sights = _Sights(points, slopes, weight)
+    cost, normal, force = sights.linearised(rotation, translation)
     for _ in range(steps):
         step = _damped_step(normal, force, damping)
         turn = roma.rotvec_to_rotmat(step[:, :3])
         new_rotation = turn @ rotation
         new_translation = (turn @ translation[..., None]).squeeze(-1) + step[:, 3:]
-        new_cost, new_normal, new_force = _linearised(new_rotation, new_translation, data)
+        new_cost, new_normal, new_force = sights.linearised(new_rotation, new_translation)
         better = new_cost < cost
         keep = better[:, None]
         rotation = torch.where(keep[..., None], new_rotation, rotation)
@@ -67,6 +69,37 @@ def _resect(points: Tensor, slopes: Tensor, weight: Tensor, steps: int) -> Tenso
         force, cost = torch.where(keep, new_force, force), torch.where(better, new_cost, cost)
         damping = torch.where(better, damping / 5, damping * 10).clamp(1e-9, 1e6)
     return compose(rotation, translation * unit)
+
+
+@dataclass(frozen=True)
+class _Sights:
+    """Points and the rays they are seen along; see `resect`."""
+
+    points: Tensor
+    slopes: Tensor
+    weight: Tensor
+
+    def linearised(self, rotation: Tensor, translation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Robust cost (E,), normal matrix (E, 6, 6) and gradient (E, 6): turn, then move."""
+        moved = self.points @ rotation.mT + translation[:, None]
+        depth = moved[..., 2]
+        front = depth > 1e-3
+        inverse = torch.where(front, 1.0 / depth, torch.zeros_like(depth))
+        place = moved[..., :2] * inverse[..., None]
+        miss = place - self.slopes
+        size = miss.norm(dim=-1).clamp(min=1e-12)
+        near = size.clamp(max=ROBUST_SLOPE)
+        loss = torch.where(front, near * (2 * size - near), torch.ones_like(size))
+        x, y = place.unbind(-1)
+        zero = torch.zeros_like(x)
+        row_x = torch.stack([-x * y, 1 + x * x, -y, inverse, zero, -x * inverse], -1)
+        row_y = torch.stack([-1 - y * y, x * y, x, zero, inverse, -y * inverse], -1)
+        rows = torch.stack([row_x, row_y], -2)
+        pull = (self.weight * front / size.clamp(min=ROBUST_SLOPE))[..., None, None]
+        drawn = (rows * pull).flatten(1, 2)
+        normal = drawn.mT @ rows.flatten(1, 2)
+        force = (drawn.mT @ miss.flatten(1)[..., None]).squeeze(-1)
+        return (loss * self.weight).sum(-1), normal, force
 
 
 def _turn_onto_rays(points: Tensor, slopes: Tensor, weight: Tensor) -> Tensor:
@@ -78,32 +111,6 @@ def _turn_onto_rays(points: Tensor, slopes: Tensor, weight: Tensor) -> Tensor:
     moment = (rays * weight[..., None]).mT @ directions
     rotation: Tensor = roma.special_procrustes(moment)
     return rotation
-
-
-def _linearised(
-    rotation: Tensor, translation: Tensor, data: tuple[Tensor, Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Robust cost (E,), normal matrix (E, 6, 6) and gradient (E, 6): turn, then move."""
-    points, slopes, weight = data
-    moved = points @ rotation.mT + translation[:, None]
-    depth = moved[..., 2]
-    front = depth > 1e-3
-    inverse = torch.where(front, 1.0 / depth, torch.zeros_like(depth))
-    place = moved[..., :2] * inverse[..., None]
-    miss = place - slopes
-    size = miss.norm(dim=-1).clamp(min=1e-12)
-    near = size.clamp(max=ROBUST_SLOPE)
-    loss = torch.where(front, near * (2 * size - near), torch.ones_like(size))
-    x, y = place.unbind(-1)
-    zero = torch.zeros_like(x)
-    row_x = torch.stack([-x * y, 1 + x * x, -y, inverse, zero, -x * inverse], -1)
-    row_y = torch.stack([-1 - y * y, x * y, x, zero, inverse, -y * inverse], -1)
-    rows = torch.stack([row_x, row_y], -2)
-    pull = (weight * front / size.clamp(min=ROBUST_SLOPE))[..., None, None]
-    drawn = (rows * pull).flatten(1, 2)
-    normal = drawn.mT @ rows.flatten(1, 2)
-    force = (drawn.mT @ miss.flatten(1)[..., None]).squeeze(-1)
-    return (loss * weight).sum(-1), normal, force
 
 
 def _damped_step(normal: Tensor, force: Tensor, damping: Tensor) -> Tensor:
