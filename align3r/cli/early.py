@@ -28,7 +28,8 @@ def check_given(source: Source, options: Options) -> None:
     masks = options.camera.masks
     if masks is not None and not Path(masks).exists():
         raise InputError(f"no such file or folder: {masks}", hint="check the path")
-    if options.prior.dir is not None:
+    # With a depth network as well, the options contradict each other, which comes first.
+    if options.prior.dir is not None and options.prior.model in ("auto", "none"):
         from align3r.io.priors import check_maps
 
         check_maps(options.prior.dir)  # Even where no one would look at them.
