@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from align3r.errors import WeightsError
 from align3r.models.architecture import PairArchitecture
 from align3r.models.checkpoint import Checkpoint, read_checkpoint
+from align3r.models.matching import HINT, filled, refuse_misfit
 from align3r.models.pair_network import PairNetwork
 from align3r.models.upstream import architecture_arguments, count_blocks, dpt_sizes, own_names
 
 BRANCH = ("patch_embed_point_cloud.", "dec_blocks_pc.", "zero_convs.")
 """Name starts of what Align3R adds to DUSt3R."""
-
-_HINT = "these are weights of another network, or config.json is not the one that belongs to them"
 
 
 def load_pair_network(
@@ -42,16 +41,7 @@ def load_pair_network(
     """
     checkpoint = read_checkpoint(path)
     network, state = fit(checkpoint, with_point_maps=with_point_maps)
-    for name, tensor in state.items():
-        # The vectors are next to nothing of the file, and what diverges reaches them all.
-        if tensor.ndim == 1 and not tensor.float().isfinite().all():
-            raise WeightsError(
-                f"{checkpoint.path} is not finite: {name} holds nan or infinity",
-                hint="name another checkpoint of this training",
-            )
-    state = {name: tensor.to(dtype or torch.float32) for name, tensor in state.items()}
-    network.load_state_dict(state, assign=True)
-    return network.eval()
+    return filled(network, state, path=checkpoint.path, dtype=dtype)
 
 
 def fit(
@@ -71,22 +61,7 @@ def fit(
     expected = network.state_dict()
     if with_point_maps and not any(name.startswith(BRANCH) for name in state):
         state |= _new_branch(expected)
-    problems = [
-        _listed(expected.keys() - state.keys(), "missing"),
-        _listed(state.keys() - expected.keys(), "unknown"),
-        _listed(
-            [
-                f"{name} {_by(state[name])} in place of {_by(expected[name])}"
-                for name in expected.keys() & state.keys()
-                if state[name].shape != expected[name].shape
-            ],
-            "of another shape",
-        ),
-        _listed([n for n, t in state.items() if not t.is_floating_point()], "not of real numbers"),
-    ]
-    if any(problems):
-        words = "; ".join(filter(None, problems))
-        raise WeightsError(f"{checkpoint.path} does not fit its network: {words}", hint=_HINT)
+    refuse_misfit(checkpoint.path, expected, state)
     return network, state
 
 
@@ -98,7 +73,7 @@ def _architecture(
         given = architecture_arguments(checkpoint.config)
     except ValueError as error:
         raise WeightsError(
-            f"{checkpoint.path} has a network that is not known here: {error}", hint=_HINT
+            f"{checkpoint.path} has a network that is not known here: {error}", hint=HINT
         ) from error
     if "head_type" not in given and "downstream_head1.proj.weight" in state:
         given["head_type"] = "linear"
@@ -129,16 +104,3 @@ def _new_branch(expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 tensor += 1  # of a layer norm
         branch[name] = tensor
     return branch
-
-
-def _by(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _listed(names: Iterable[str], what: str) -> str:
-    """ "12 tensors missing (a, b, c, ...)", or nothing if there are none."""
-    found = sorted(names)
-    if not found:
-        return ""
-    shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-    return f"{len(found)} tensor{'s' if len(found) > 1 else ''} {what} ({shown})"
