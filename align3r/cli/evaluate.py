@@ -17,8 +17,10 @@ from align3r.cli.terminal import Bars, start_log, table
 from align3r.config import Options
 from align3r.errors import UsageError
 from align3r.io.user_cache import user_cache
+from align3r.io.whole import disk_errors_in_words
 
 SOME_FAILED = 7
+RENDERED = "rendered"
 Asked = Literal["video", "depth", "pose", "mono", "two-view", "multi-view", "ablation", "list"]
 
 
@@ -118,14 +120,17 @@ def _ablation(args: Evaluate) -> int:
 
 
 def _root(args: Evaluate) -> Path:
-    if args.root is not None:
-        return Path(args.root)
-    if args.dataset == "rendered":
-        return user_cache("rendered")
-    raise UsageError(
-        f"no folder of {args.dataset} is given",
-        hint=f"align3r evaluate {args.task} --dataset {args.dataset} --root DIR",
-    )
+    if args.dataset == RENDERED:
+        root = user_cache(RENDERED) if args.root is None else Path(args.root)
+        with disk_errors_in_words(root):
+            root.mkdir(parents=True, exist_ok=True)
+        return root
+    if args.root is None:
+        raise UsageError(
+            f"no folder of {args.dataset} is given",
+            hint=f"align3r evaluate {args.task} --dataset {args.dataset} --root DIR",
+        )
+    return Path(args.root)
 
 
 def listed() -> str:

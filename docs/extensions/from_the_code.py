@@ -2,7 +2,7 @@
 
 `commands` (the help of every command) · `models` (weights, sizes, licences) · `messages` (every
 error) · `versions` (dependencies of pyproject.toml) · `lessons` (examples/0*.py) ·
-`exports` (formats).
+`exports` (formats) · `protocols` (of papers) · `datasets` (that can be read).
 """
 
 from __future__ import annotations
@@ -159,6 +159,41 @@ class Exports(SphinxDirective):
         return [_table(("--to", "writes", "what it is, and its axes"), rows)]
 
 
+class Protocols(SphinxDirective):
+    """Every protocol of `align3r evaluate`."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the table of protocols."""
+        from align3r.evaluate.protocol_table import ROWS, published
+
+        rows = [
+            (
+                nodes.literal("", f"{one.task} --dataset {one.dataset}"),
+                nodes.literal("", one.paper),
+                one.pick.in_words() if one.of_videos else f"all {one.things}",
+                ", ".join(one.depth) or "-",
+                str(len(published(one.name)) or "-"),
+            )
+            for one in sorted(ROWS, key=lambda one: (one.task, one.dataset))
+        ]
+        head = ("align3r evaluate", "--protocol", "frames", "alignment of depth", "rows of papers")
+        return [_table(head, rows)]
+
+
+class Datasets(SphinxDirective):
+    """Every data set that can be read."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the table of data sets."""
+        from align3r.datasets.table import DATASETS
+
+        rows = [
+            (nodes.literal("", name), one.title, nodes.literal("", one.layout), one.terms)
+            for name, one in DATASETS.items()
+        ]
+        return [_table(("name", "data set", "what its folder holds", "terms"), rows)]
+
+
 class Lessons(SphinxDirective):
     """The numbered examples, a section each, with their code; notebooks by name."""
 
@@ -201,7 +236,7 @@ def _read_toml(path: Path) -> dict[str, dict[str, dict[str, list[str]]]]:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Make the directives known."""
-    directives = (Commands, Models, Messages, Versions, Exports, Lessons)
+    directives = (Commands, Models, Messages, Versions, Exports, Protocols, Datasets, Lessons)
     for kind in directives:
         app.add_directive(kind.__name__.lower(), kind)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 from networks import config_of, public_state, tiny, write_folder
 
+from align3r import cluster
 from align3r.cli.main import main
+from align3r.cluster import Died, Needs, Work
 from align3r.config import Options
 from align3r.datasets.dataset import Dataset
 from align3r.datasets.image_pair import ImagePair
@@ -266,6 +269,60 @@ def test_processes_measure_what_one_measures(tmp_path: Path) -> None:
     for name in rows[0]:
         for key in ("abs_rel", "rmse", "delta1"):
             assert float(rows[0][name][key]) == pytest.approx(float(rows[1][name][key]), rel=1e-6)
+
+
+class OneProcess:
+    """Stands for a Ray cluster: a task is done when it is sent, but for one whose worker dies."""
+
+    has_gpu = False
+
+    def __init__(self, dies: str = "") -> None:
+        self.dies = dies
+        self.answers: dict[int, Any] = {}
+        self.ended: list[int] = []
+
+    @contextmanager
+    def connected(self, address: str | None) -> Iterator[OneProcess]:
+        assert address == "there:6379"
+        yield self
+
+    def needs(self, n_tasks: int, *, cpus: int | None, gpus: float | None) -> Needs:
+        return Needs(1, gpus or 0.0)
+
+    def describe(self, needs: Needs) -> str:
+        return "one process"
+
+    def send(self, work: Work, task: Job, needs: Needs) -> int:
+        died = Died("the worker died", 1)
+        answer = died if task.sequence == self.dies else work(task, threads=1, share=1.0)
+        self.answers[len(self.answers)] = answer
+        return len(self.answers) - 1
+
+    def wait(self, sent: Sequence[int], *, timeout_s: float) -> list[int]:
+        return [min(sent)]
+
+    def answer(self, sent: int) -> Any:
+        return self.answers[sent]
+
+    def end(self, sent: Sequence[int]) -> None:
+        self.ended += sent
+
+
+def test_a_cluster_measures_and_may_lose_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    out, address = tmp_path / "out", ["--address", "there:6379"]
+    monkeypatch.setattr(cluster, "connected", OneProcess("alley_2").connected)
+    assert evaluate("depth", "sintel", out, *address) == 7
+    assert "alley_2: the worker died" in capsys.readouterr().err
+    rows = sequences_of(out)
+    assert rows["alley_2"]["state"] == "failed" and rows["bandage_1"]["state"] == "measured"
+    monkeypatch.setattr(cluster, "connected", OneProcess().connected)
+    assert evaluate("depth", "sintel", out, *address) == 0
+    alone = tmp_path / "alone"
+    assert evaluate("depth", "sintel", alone) == 0
+    for name, row in sequences_of(out).items():
+        assert row["abs_rel"] == sequences_of(alone)[name]["abs_rel"]
 
 
 def test_another_configuration_is_not_mixed_in(tmp_path: Path, capsys: Captured) -> None:
