@@ -37,7 +37,7 @@ FLOORS = [
     ["solving", "outcome"],
     ["pipeline"],
     ["splitting", "cluster"],
-    ["evaluate", "batch"],
+    ["evaluate", "batch", "train"],
     ["cli"],
     ["__main__"],
 ]
