@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pad, pixel_shuffle, relu
 
-from align3r.models.architecture import Mode, PairArchitecture
+from align3r.models.architecture import CrocoArchitecture, Mode
 from align3r.models.transformer import Linear
 
 Grid = tuple[int, int]
@@ -28,7 +28,7 @@ class DptHead(nn.Module):
     1x1 `out_conv` runs before the upsampling it commutes with: a quarter of the work.
     """
 
-    def __init__(self, architecture: PairArchitecture) -> None:
+    def __init__(self, architecture: CrocoArchitecture, *, channels: int = RAW) -> None:
         super().__init__()
         sizes = architecture.dpt
         encoder, decoder = architecture.enc_embed_dim, architecture.dec_embed_dim
@@ -49,7 +49,7 @@ class DptHead(nn.Module):
             Upsample(),
             nn.Conv2d(wide // 2, last, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(last, RAW, 1),
+            nn.Conv2d(last, channels, 1),
         )
 
     def enter(self, encoder_tokens: Tensor, grid: Grid) -> Tensor:
@@ -58,7 +58,7 @@ class DptHead(nn.Module):
         return self.scratch.refinenet1.enter(level)
 
     def forward(self, entered: Tensor, token_sets: Sequence[Tensor], grid: Grid) -> Tensor:
-        """(B, 4, 16h, 16w) float32 raw outputs.
+        """(B, channels, 16h, 16w) float32 raw outputs.
 
         Args:
             entered: Output of `enter` for the same frame.
@@ -77,7 +77,7 @@ class DptHead(nn.Module):
         return self._full_size(self.head[0](path))
 
     def _full_size(self, features: Tensor) -> Tensor:
-        """The rest of the head: (B, C, 8h, 8w) to (B, 4, 16h, 16w), strip by strip.
+        """The rest of the head: (B, C, 8h, 8w) to (B, channels, 16h, 16w), strip by strip.
 
         The maps of full size would be the largest of the whole network, and most of the time
         would go by waiting for their memory.
@@ -184,7 +184,7 @@ class Upsample(nn.Module):
 class LinearHead(nn.Module):
     """One linear layer a token, for every pixel of its patch."""
 
-    def __init__(self, architecture: PairArchitecture) -> None:
+    def __init__(self, architecture: CrocoArchitecture) -> None:
         super().__init__()
         self.patch_size = architecture.patch_size
         self.proj = Linear(architecture.dec_embed_dim, RAW * architecture.patch_size**2)
@@ -200,13 +200,14 @@ class LinearHead(nn.Module):
 
 Head = DptHead | LinearHead
 
-HEADS: dict[str, Callable[[PairArchitecture], Head]] = {
+HEADS: dict[str, Callable[[CrocoArchitecture], Head]] = {
     "dpt": DptHead,
     "linear": LinearHead,
 }
 
 
-def _length_exp(a: Tensor) -> Tensor:
+def length_exp(a: Tensor) -> Tensor:
+    """(..., 3) vectors of the same direction and the length exp(|a|) - 1."""
     # expm1 keeps what a small length has; the floor guards the direction of a zero vector.
     length = a.norm(dim=-1, keepdim=True)
     return a / length.clamp(min=1e-8) * length.expm1()
@@ -218,7 +219,7 @@ def _length_square(a: Tensor) -> Tensor:
 
 
 POINTS_FROM: dict[str, Callable[[Tensor], Tensor]] = {
-    "exp": _length_exp,
+    "exp": length_exp,
     "square": _length_square,
     "linear": lambda a: a,
 }

@@ -9,7 +9,7 @@ A pair is computed in three steps, so that the first two are done once a frame:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,16 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from align3r.models.architecture import PairArchitecture
+from align3r.models.croco import CrocoNetwork
 from align3r.models.heads import HEADS, DptHead, Grid, Head, LinearHead, activate
-from align3r.models.rope import Rotation, grid_positions, rotation
-from align3r.models.transformer import (
-    NORM_EPS,
-    DecoderBlock,
-    EncoderBlock,
-    KeysValues,
-    Linear,
-    PatchEmbed,
-)
+from align3r.models.rope import Rotation
+from align3r.models.transformer import DecoderBlock, EncoderBlock, KeysValues, PatchEmbed
 
 Role = Literal[0, 1]
 """0: first view of a pair, whose camera is the frame of reference; 1: second view."""
@@ -70,25 +64,16 @@ class PairOutput:
     """(B, H, W) float32 each, at least 1."""
 
 
-class PairNetwork(nn.Module):
+class PairNetwork(CrocoNetwork):
     """DUSt3R, MonST3R or Align3R; attribute names are those of the public checkpoints."""
 
+    architecture: PairArchitecture
+
     def __init__(self, architecture: PairArchitecture) -> None:
-        super().__init__()
-        self.architecture = a = architecture
+        super().__init__(architecture)
+        a = architecture
         width, heads, ratio = a.dec_embed_dim, a.dec_num_heads, a.mlp_ratio
-
-        def decoder() -> nn.ModuleList:
-            return nn.ModuleList(DecoderBlock(width, heads, ratio) for _ in range(a.dec_depth))
-
-        self.patch_embed = PatchEmbed(a.patch_size, a.enc_embed_dim)
-        self.enc_blocks = nn.ModuleList(
-            EncoderBlock(a.enc_embed_dim, a.enc_num_heads, ratio) for _ in range(a.enc_depth)
-        )
-        self.enc_norm = nn.LayerNorm(a.enc_embed_dim, eps=NORM_EPS)
-        self.decoder_embed = Linear(a.enc_embed_dim, width)
-        self.dec_blocks, self.dec_blocks2 = decoder(), decoder()
-        self.dec_norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.dec_blocks2 = self._decoder(heads)
         if a.point_map_blocks:
             self.patch_embed_point_cloud = PatchEmbed(a.patch_size, width)
             self.dec_blocks_pc = nn.ModuleList(
@@ -108,27 +93,9 @@ class PairNetwork(nn.Module):
         """Whether this is an Align3R network."""
         return self.architecture.point_map_blocks > 0
 
-    def in_precision(self, *, blocks: torch.dtype, heads: torch.dtype) -> PairNetwork:
-        """This network with its matrices in other number formats.
-
-        Norms, the residual stream, rotary angles, patch embeddings, the last layer and the
-        activations of the heads stay in float32.
-
-        Args:
-            blocks: Of the linear layers of encoder, branch and decoders.
-            heads: Of the convolutions of the heads.
-        """
-        in_heads = set(self.downstream_head1.modules()) | set(self.downstream_head2.modules())
-        for module in self.modules():
-            if isinstance(module, Linear) and module not in in_heads:
-                module.to(blocks)
-        for head in (self.downstream_head1, self.downstream_head2):
-            # Tokens are a channels-last image by nature; convolutions are faster on it as well.
-            layers = [m for m in head.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-            for layer in layers[:-1]:
-                weight = layer.to(heads).weight
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        return self
+    def heads(self) -> Iterable[nn.Module]:
+        """The heads of both roles."""
+        return self.downstream_head1, self.downstream_head2
 
     def forward(
         self,
@@ -156,26 +123,21 @@ class PairNetwork(nn.Module):
             ValueError: Sizes that do not fit, or a point map too many or missing.
         """
         a = self.architecture
-        height, width = image.shape[-2:]
-        if height % a.patch_size or width % a.patch_size:
-            raise ValueError(f"an image of {width}x{height} has no whole patches of {a.patch_size}")
+        grid = self.grid_of(image.shape[-2:])
         if self.takes_point_maps != (point_map is not None):
             raise ValueError("an Align3R network takes a point map, and no other does")
-        grid = height // a.patch_size, width // a.patch_size
-        rotate = self._rotation(grid, a.enc_embed_dim // a.enc_num_heads, image.device)
-        x = self.patch_embed(image)
-        for block in self.enc_blocks:
-            x = block(x, rotate)
+        rotate = self.grid_rotation(grid, a.enc_embed_dim // a.enc_num_heads, image.device)
+        tokens = self.encode_image(image, rotate)
         injections: tuple[Tensor, ...] = ()
         if point_map is not None:
             injections = self.inject(self.point_map_tokens(point_map))
-        return EncodedFrame(self.enc_norm(x), injections, grid)
+        return EncodedFrame(tokens, injections, grid)
 
     def point_map_tokens(self, point_map: Tensor) -> list[Tensor]:
         """Tokens t_0, t_1, ... (B, N, D) of the point-map branch, for (B, H, W, 3) point maps."""
         a = self.architecture
         grid = point_map.shape[1] // a.patch_size, point_map.shape[2] // a.patch_size
-        rotate = self._rotation(grid, a.dec_embed_dim // a.dec_num_heads, point_map.device)
+        rotate = self.grid_rotation(grid, a.dec_embed_dim // a.dec_num_heads, point_map.device)
         tokens = [self.patch_embed_point_cloud(point_map.permute(0, 3, 1, 2))]
         for block in self.dec_blocks_pc:
             tokens.append(block(tokens[-1], rotate))
@@ -257,7 +219,4 @@ class PairNetwork(nn.Module):
 
     def _decoder_rotation(self, grid: Grid, device: torch.device) -> Rotation:
         a = self.architecture
-        return self._rotation(grid, a.dec_embed_dim // a.dec_num_heads, device)
-
-    def _rotation(self, grid: Grid, head_dim: int, device: torch.device) -> Rotation:
-        return rotation(grid_positions(grid, device), head_dim, self.architecture.rope_base)
+        return self.grid_rotation(grid, a.dec_embed_dim // a.dec_num_heads, device)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Rotate = Callable[[Tensor], Tensor]
+"""What is done to (..., N, d) queries and keys: a `Rotation`, a coarser one, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,16 @@ class Rotation:
         quarter = x.shape[-1] // 4
         partner = x.unflatten(-1, (2, 2 * quarter)).roll(quarter, -1).flatten(-2)
         return (x * self.cos + partner * self.sin).to(x.dtype)
+
+
+def unrotated(x: Tensor) -> Tensor:
+    """Queries or keys of tokens that have no place."""
+    return x
+
+
+def in_half(rotate: Rotate) -> Rotate:
+    """The rotation as GPU kernels for float16 do it: what goes in and what comes out is rounded."""
+    return lambda x: rotate(x.half()).to(x.dtype)
 
 
 def grid_positions(grid: tuple[int, int], device: torch.device) -> Tensor:

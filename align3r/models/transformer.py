@@ -6,11 +6,13 @@ float32 whatever the precision of the matrices is, so a bf16 network errs in its
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from align3r.models.rope import Rotation
+from align3r.models.rope import Rotate
 
 NORM_EPS = 1e-6
 
@@ -47,7 +49,7 @@ class SelfAttention(nn.Module):
         self.qkv = Linear(dim, 3 * dim)
         self.proj = Linear(dim, dim)
 
-    def forward(self, x: Tensor, rotate: Rotation) -> Tensor:
+    def forward(self, x: Tensor, rotate: Rotate) -> Tensor:
         """(B, N, dim) tokens and their rotation to (B, N, dim)."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
@@ -65,11 +67,11 @@ class CrossAttention(nn.Module):
         self.projv = Linear(dim, dim)
         self.proj = Linear(dim, dim)
 
-    def keys_values(self, y: Tensor, rotate: Rotation) -> KeysValues:
+    def keys_values(self, y: Tensor, rotate: Rotate) -> KeysValues:
         """What (B, M, dim) tokens of the other stream offer."""
         return rotate(self._split(self.projk(y))), self._split(self.projv(y))
 
-    def forward(self, x: Tensor, other: KeysValues, rotate: Rotation) -> Tensor:
+    def forward(self, x: Tensor, other: KeysValues, rotate: Rotate) -> Tensor:
         """(B, N, dim) tokens of the own stream to (B, N, dim)."""
         return self.proj(attend(rotate(self._split(self.projq(x))), *other))
 
@@ -80,13 +82,13 @@ class CrossAttention(nn.Module):
 class Mlp(nn.Module):
     """Two linear layers with the exact GELU between them."""
 
-    def __init__(self, dim: int, ratio: float) -> None:
+    def __init__(self, dim: int, ratio: float, *, out: int | None = None) -> None:
         super().__init__()
         self.fc1 = Linear(dim, int(dim * ratio))
-        self.fc2 = Linear(int(dim * ratio), dim)
+        self.fc2 = Linear(int(dim * ratio), out or dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) to (..., dim)."""
+        """(..., dim) to (..., out), which is dim where nothing else is said."""
         return self.fc2(gelu(self.fc1(x)))
 
 
@@ -100,7 +102,7 @@ class EncoderBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
         self.mlp = Mlp(dim, mlp_ratio)
 
-    def forward(self, x: Tensor, rotate: Rotation) -> Tensor:
+    def forward(self, x: Tensor, rotate: Rotate) -> Tensor:
         """(B, N, dim) to (B, N, dim)."""
         x = x + self.attn(self.norm1(x), rotate)
         return x + self.mlp(self.norm2(x))
@@ -122,27 +124,35 @@ class DecoderBlock(nn.Module):
         self.norm3 = nn.LayerNorm(dim, eps=NORM_EPS)
         self.mlp = Mlp(dim, mlp_ratio)
 
-    def look_at_own(self, x: Tensor, rotate: Rotation) -> Tensor:
+    def look_at_own(self, x: Tensor, rotate: Rotate) -> Tensor:
         """(B, N, dim) tokens after self-attention."""
         return x + self.attn(self.norm1(x), rotate)
 
-    def keys_values(self, y: Tensor, rotate: Rotation) -> KeysValues:
+    def keys_values(self, y: Tensor, rotate: Rotate) -> KeysValues:
         """What the (B, M, dim) tokens of the other stream offer to this block."""
         return self.cross_attn.keys_values(self.norm_y(y), rotate)
 
-    def forward(self, x: Tensor, other: KeysValues, rotate: Rotation) -> Tensor:
+    def forward(self, x: Tensor, other: KeysValues, rotate: Rotate) -> Tensor:
         """Tokens after `look_at_own` to the output of the block, (B, N, dim)."""
         x = x + self.cross_attn(self.norm2(x), other, rotate)
         return x + self.mlp(self.norm3(x))
+
+    def meet(self, x: Tensor, y: Tensor, rotate: Rotate, rotate_other: Rotate) -> Tensor:
+        """Both steps: (B, N, dim) tokens that look at (B, M, dim) ones of the other stream."""
+        return self(self.look_at_own(x, rotate), self.keys_values(y, rotate_other), rotate)
+
+
+Blocks = Iterable[DecoderBlock]
+"""What `nn.ModuleList` does not say of its items."""
 
 
 class PatchEmbed(nn.Module):
     """Cut an image into patches, one token each, row by row."""
 
-    def __init__(self, patch_size: int, dim: int) -> None:
+    def __init__(self, patch_size: int, dim: int, *, channels: int = 3) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, dim, patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(channels, dim, patch_size, stride=patch_size)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, N, dim) float32."""
+        """(B, channels, H, W) to (B, N, dim) float32."""
         return self.proj(image.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2).float()
