@@ -153,9 +153,11 @@ def _read_pickled(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _config_and_state(loaded: Any, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     state = loaded
-    text = None
+    config, text = {}, None
     if isinstance(loaded, dict) and isinstance(loaded.get("model"), dict):
         state, text = loaded["model"], getattr(loaded.get("args"), "model", None)
+        # The one is how DUSt3R keeps its config, the other how MoGe does.
+        config = loaded.get("model_config", {})
     if not isinstance(state, dict) or not state:
         raise WeightsError(f"{path} holds a {type(state).__name__}, not tensors by name", hint=HINT)
     for name, value in state.items():
@@ -166,8 +168,10 @@ def _config_and_state(loaded: Any, path: Path) -> tuple[dict[str, Any], dict[str
             )
         if wrong := describe_tensor(value):
             raise WeightsError(f"{path} holds {wrong} under {name[:80]!r}", hint=HINT)
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path} has a {type(config).__name__} for a config", hint=HINT)
     try:
-        return (parse_constructor(text) if isinstance(text, str) else {}), state
+        return (parse_constructor(text) if isinstance(text, str) else config), state
     except ValueError as error:
         raise WeightsError(
             f"{path} does not say how its network is built: {error}",
