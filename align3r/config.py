@@ -98,6 +98,9 @@ class NetworkOptions:
     weights: str | None = None
     """Weights to take instead of the published ones: a .safetensors or .pth file, a folder with
     config.json and model.safetensors, or owner/repo@revision."""
+    adapter: str | None = None
+    """Fine-tuning of the encoder that goes with the weights: a folder of peft or of align3r's own
+    training, or a file of Fin3R."""
     precision: PrecisionName = "auto"
     """Number format; auto: bf16 for pairs where the machine has it, else and for depth fp32."""
     batch: int = 0

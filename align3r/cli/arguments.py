@@ -31,6 +31,7 @@ SHORT = {
     "--poses": "--camera.poses",
     "--colmap": "--camera.colmap",
     "--weights": "--network.weights",
+    "--adapter": "--network.adapter",
     "--prior": "--prior.model",
     "--prior-dir": "--prior.dir",
     "--flow": "--motion.flow",

@@ -170,8 +170,8 @@ class StageCache:
 def fingerprint(source: Source, options: Options) -> str:
     """Tell inputs and options apart: hex digest that changes when the result would.
 
-    It covers every file of the source and the user's poses, masks, depth maps and weights (path,
-    size, time of change, and the content of up to 1 MiB at both ends), the options but for
+    It covers every file of the source and the user's poses, masks, depth maps, weights and adapter
+    (path, size, time of change, and the content of up to 1 MiB at both ends), the options but for
     `output`, which no stage looks at, and the version of align3r.
 
     Raises:
@@ -185,14 +185,14 @@ def fingerprint(source: Source, options: Options) -> str:
     if resolved.times is not None:
         digest.update(resolved.times.tobytes())
     paths = list(resolved.paths)
-    camera = options.camera
+    camera, network = options.camera, options.network
     for known in (camera.poses, camera.colmap, camera.calibration):
         if known is not None:
             path = Path(known).expanduser()
             paths += _files_of(find_model(path) if path.is_dir() else path)
     if options.camera.masks is not None:
         paths += images_in(Path(options.camera.masks))
-    for given in (options.prior.dir, options.network.weights, options.prior.weights):
+    for given in (options.prior.dir, network.weights, network.adapter, options.prior.weights):
         # Weights may be the name of something that is not on this disk.
         if given is not None and Path(given).expanduser().exists():
             paths += _files_of(Path(given).expanduser())

@@ -101,7 +101,7 @@ def _inputs(source: Source, options: Options) -> Iterator[Path]:
     yield from resolve_source(source).paths
     camera, prior = options.camera, options.prior
     given = [camera.poses, camera.colmap, camera.calibration, camera.masks, prior.dir]
-    given += [options.network.weights, prior.weights]
+    given += [options.network.weights, options.network.adapter, prior.weights]
     if isinstance(source, str | Path):
         given.append(str(source))
     for name in given:

@@ -15,6 +15,7 @@ from align3r.device import resolve_device, resolve_precision
 from align3r.errors import UsageError
 from align3r.io.fitting import FitName
 from align3r.io.priors import Kind
+from align3r.models.adapter_file import apply_adapter, check_fits, read_adapter
 from align3r.models.checkpoint import read_checkpoint
 from align3r.models.loading import fit, load_pair_network
 from align3r.models.weights import locate
@@ -52,6 +53,8 @@ def _network(name: str, options: Options) -> PairPredictor:
     device = resolve_device(options.device)
     precision = resolve_precision(options.network.precision, device)
     network = load_pair_network(locate(options.network.weights or name))
+    if options.network.adapter is not None:
+        apply_adapter(network, options.network.adapter)
     # On a CPU the convolutions of the heads are as slow as all the rest, so they are halved too.
     heads = precision if device.type == "cpu" else torch.float32
     run = RunOptions(
@@ -66,11 +69,12 @@ def _network(name: str, options: Options) -> PairPredictor:
 
 
 def check_network(options: Options) -> None:
-    """Find out, without reading the numbers, whether the weights are of the model asked for.
+    """Find out, without reading the numbers, whether the weights are of the model asked for, and
+    the adapter for those weights.
 
     Raises:
-        WeightsError: They are damaged, or of no pair network.
-        UsageError: They are of another kind of pair network.
+        WeightsError: They are damaged, or of no pair network; or the adapter is none.
+        UsageError: They are of another kind of pair network, or the adapter is.
     """
     weights = options.network.weights or options.model
     network, _ = fit(read_checkpoint(locate(weights)))
@@ -80,6 +84,8 @@ def check_network(options: Options) -> None:
             f"{weights} holds {kind} network, and the model asked for is {options.model}",
             hint="name the model that the weights belong to with --model",
         )
+    if options.network.adapter is not None:
+        check_fits(read_adapter(options.network.adapter), network)
 
 
 def _learned(name: str, *, prior: PriorName | None = None, prior_kind: Kind = "depth") -> Model:
