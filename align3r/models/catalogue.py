@@ -20,7 +20,7 @@ class Published:
     repo: str
     """Owner and repository."""
     kind: Literal["pair", "depth", "masks"]
-    """What they are loaded as: a pair network, one for monocular depth, one that follows masks."""
+    """What they are loaded as: for points of pairs or of more frames, for depth, for masks."""
     purpose: str
     """What they are for, in a few words."""
     licence: str
@@ -60,6 +60,23 @@ def _depth_anything(size: str, *, scene: str = "") -> Published:
     )
 
 
+def _moge(
+    name: str,
+    parameters: int,
+    *,
+    purpose: str = "depth and focal length",
+    licence: str = "MIT",
+) -> Published:
+    return Published(
+        repo=f"Ruicheng/{name}",
+        kind="depth",
+        purpose=purpose,
+        licence=licence,
+        parameters=parameters,
+        size_bytes=4 * parameters,
+    )
+
+
 _ALIGN3R = "none stated; code CC BY-NC-SA 4.0"
 
 CATALOGUE: dict[str, Published] = {
@@ -85,6 +102,12 @@ CATALOGUE: dict[str, Published] = {
         purpose="pairs, on depthpro",
         licence=_ALIGN3R,
     ),
+    "vggt": _pair(
+        "facebook/VGGT-1B",
+        1_256_537_516,
+        purpose="many frames at once, static scenes",
+        licence="CC BY-NC 4.0, non-commercial",
+    ),
     "depthanything-small": _depth_anything("Small"),
     "depthanything-base": _depth_anything("Base"),
     "depthanything-large": _depth_anything("Large"),
@@ -102,6 +125,8 @@ CATALOGUE: dict[str, Published] = {
         parameters=950_000_000,
         size_bytes=1_900_000_000,
     ),
+    "moge": _moge("moge-vitl", 314_174_026, licence="MIT or Apache-2.0, see its card"),
+    "moge2": _moge("moge-2-vitl", 326_209_227, purpose="metric depth and focal length"),
     "sam2": Published(
         repo="facebook/sam2.1-hiera-large",
         kind="masks",

@@ -6,7 +6,7 @@ registers and in how the position embedding is fitted to the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,17 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from align3r.models.rope import Rotate, unrotated
 from align3r.models.transformer import NORM_EPS, Mlp, PatchEmbed, SelfAttention, attend
 
-Rotate = Callable[[Tensor], Tensor]
-"""What turns (B, heads, N, d) queries or keys by their positions."""
-
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def unrotated(x: Tensor) -> Tensor:
-    """The rotation of tokens that know their place by an embedding, or have none."""
-    return x
 
 
 def normalized(images: Tensor) -> Tensor:
