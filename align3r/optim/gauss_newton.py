@@ -108,6 +108,8 @@ class _Stand:
 
     visit: _Visit
     damping: float
+    least: float
+    """Least damping to try: what failed once is not tried again."""
     done: int
     """Iterations."""
     early: bool
@@ -144,11 +146,11 @@ class _Solve:
         state = replace(state, depth=state.depth.to(self.problem.centred))
         quiet = QUIET * float(state.depth.median())
         early = "flow" in self.recipe.weights and not self.recipe.warm
-        return _Stand(self._arrive(state, quiet, early=early), DAMPING[0], 0, early)
+        return _Stand(self._arrive(state, quiet, early=early), *DAMPING[:2], 0, early)
 
     def iterate(self, at: _Stand) -> _Stand:
         """One step, as long as the damping allows that makes the objective smaller."""
-        now, damping, (_, least, most) = at.visit, at.damping, DAMPING
+        now, damping, least, most = at.visit, at.damping, at.least, DAMPING[2]
         free = freedom(
             now.state,
             self.fixed,
@@ -167,15 +169,15 @@ class _Solve:
                 if trial.value < now.value:
                     now, damping = trial, max(damping / 10, least)
                     break
-            damping = min(damping * 10, most)
+            damping = least = min(damping * 10, most)
         done = at.done + 1
         log.debug("iteration %d: objective %.6f, damping %.1g", done, now.value, damping)
         converged = not at.visit.value - now.value > ENOUGH * at.visit.value
         if at.early and (converged or done >= WITHOUT_FLOW):
             joined = self._arrive(now.state, now.pull.quiet, early=False)
-            return _Stand(joined, damping, done, early=False)
+            return _Stand(joined, damping, DAMPING[1], done, early=False)
         finished = converged or done >= ITERATIONS
-        return _Stand(now, damping, done, at.early, finished, system.plan)
+        return _Stand(now, damping, least, done, at.early, finished, system.plan)
 
     def _weights(self, *, early: bool) -> dict[str, float]:
         """Of the terms that have joined."""
@@ -228,13 +230,14 @@ class _Solve:
         """Everything that the next iteration depends on."""
         now = at.visit
         flow = torch.full((2,), torch.nan) if now.pull.flow is None else now.pull.flow
-        numbers = [at.damping, at.done, at.early, now.value, now.pull.quiet, *flow.tolist()]
+        where = [at.damping, at.least, at.done, at.early]
+        numbers = [*where, now.value, now.pull.quiet, *flow.tolist()]
         state = {f"state/{name}": value.cpu().numpy() for name, value in vars(now.state).items()}
         return {**_values(self.encoded(now.state)), **state, "state": np.array(numbers)}
 
     def restored(self, arrays: Arrays) -> _Stand:
         """Where the solve stood at a snapshot."""
-        damping, done, early, value, quiet, *flow = (float(x) for x in arrays["state"])
+        damping, least, done, early, value, quiet, *flow = (float(x) for x in arrays["state"])
         device = self.problem.centred.device
         start = "state/"
         state = State(
@@ -248,7 +251,7 @@ class _Solve:
         pull = pull_of(state, None, self.problem, weights, quiet=quiet)
         if pull.flow is not None:
             pull = replace(pull, flow=torch.tensor(flow).to(pull.flow))
-        return _Stand(_Visit(state, value, pull), damping, int(done), bool(early))
+        return _Stand(_Visit(state, value, pull), damping, least, int(done), bool(early))
 
 
 def _values(raw: Raw) -> Arrays:

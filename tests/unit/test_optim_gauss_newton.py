@@ -361,3 +361,22 @@ def test_values_that_are_not_finite_are_an_error() -> None:
     recipe = Recipe(steps=300, rate=0.05, camera_share=0.2, weights=WEIGHTS)
     with pytest.raises(SolveError, match="not finite"):
         gauss_newton(raw, c.problem, c.fixed, recipe)
+
+
+def test_a_damping_that_failed_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+    real = NormalEquations.step
+
+    def step(self: NormalEquations, damping: float) -> Tensor | None:
+        tried.append(damping)
+        return real(self, damping) if damping > 3e-6 else None
+
+    monkeypatch.setattr(NormalEquations, "step", step)
+    c = case()
+    weights = {"pair": 1.0, "smooth": 0.02}
+    recipe = Recipe(steps=300, rate=0.05, camera_share=0.2, weights=weights)
+    estimate = estimate_of(c.state, torch.tensor(1.0).double())
+    gauss_newton(encode(estimate, c.problem.surface, shared_focal=True), c.problem, c.fixed, recipe)
+    failed = [damping for damping in tried if damping <= 3e-6]
+    assert len(tried) >= 4 and 1 <= len(failed) == len(set(failed))
+    assert min(tried[tried.index(failed[0]) + 1 :]) > failed[0]
