@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from align3r.models.architecture import DptSizes, Mode, PairArchitecture
+from align3r.models.architecture import CrocoArchitecture, DptSizes, Mode
 from align3r.models.heads import HEADS, POINTS_FROM
 
 # A token and a head of the pre-training, a unit that no map passes through, and copies of the
@@ -31,15 +31,15 @@ _MOST = 1 << 16
 _MOST_BLOCKS = 1000
 _MOST_RATIO = 1e6
 """Far beyond any network of this family; a config of nonsense would keep the machine busy."""
-_FREE: Mode = ("exp", -math.inf, math.inf)
+FREE: Mode = ("exp", -math.inf, math.inf)
+"""Vectors of any length."""
 _CONFIDENCES = ("exp", "sigmoid")
 
 
-def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of `PairNetwork`: one name each, and none that it has no use for.
-
-    CroCo's checkpoints have one decoder: both streams start from it.
-    """
+def used_once(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under one name each, and none that no network has a use for."""
+    # What a training on several devices leaves behind.
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if alias := _ALIAS.fullmatch(name):
@@ -48,6 +48,15 @@ def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 renamed[first] = tensor
         elif not _UNUSED.match(name):
             renamed[name] = tensor
+    return renamed
+
+
+def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names of `PairNetwork`: one name each, and none that it has no use for.
+
+    CroCo's checkpoints have one decoder: both streams start from it.
+    """
+    renamed = used_once(state)
     if not any(name.startswith("dec_blocks2.") for name in renamed):
         # With the dot: `dec_blocks` alone begins the names of the point-map branch too.
         own = [name for name in renamed if name.startswith("dec_blocks.")]
@@ -56,7 +65,7 @@ def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def architecture_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of `PairArchitecture` from upstream's constructor arguments.
+    """Arguments of `CrocoArchitecture` from upstream's constructor arguments.
 
     Arguments that do not change the network for inference (img_size, freeze, landscape_only,
     patch_embed_cls ...) are passed over; missing ones are those of the public networks.
@@ -64,17 +73,10 @@ def architecture_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: A value that no network of this family has here.
     """
-    given: dict[str, Any] = {name: config[name] for name in _SIZES if name in config}
-    for name, value in given.items():
-        most = _MOST_BLOCKS if name.endswith("depth") else _MOST
-        if type(value) is not int or not 1 <= value <= most:
-            raise ValueError(f"{name} is {value!r}")
-    sizes = PairArchitecture(**given)
+    given: dict[str, Any] = {**counts(config, _SIZES)}
+    sizes = CrocoArchitecture(**given)
     for part in ("enc", "dec"):
-        width, heads = getattr(sizes, f"{part}_embed_dim"), getattr(sizes, f"{part}_num_heads")
-        # A head's channels are four runs: two axes, and two numbers that turn into each other.
-        if width % (4 * heads):
-            raise ValueError(f"{part}_embed_dim {width} with {part}_num_heads {heads}")
+        check_heads(sizes, f"{part}_embed_dim", f"{part}_num_heads")
     if "mlp_ratio" in config:
         given["mlp_ratio"] = _number("mlp_ratio", config["mlp_ratio"])
     if "pos_embed" in config:
@@ -84,10 +86,36 @@ def architecture_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         given["head_type"] = _known("head_type", config["head_type"], HEADS)
     for name, kinds in (("depth_mode", POINTS_FROM), ("conf_mode", _CONFIDENCES)):
         if name in config:
-            given[name] = _mode(name, config[name], kinds)
-    if given.get("depth_mode", _FREE)[1:] != _FREE[1:]:
+            given[name] = mode(name, config[name], kinds)
+    if given.get("depth_mode", FREE)[1:] != FREE[1:]:
         raise ValueError(f"depth_mode is {config['depth_mode']!r}: points within bounds")
     return given
+
+
+def counts(config: Mapping[str, Any], names: Iterable[str]) -> dict[str, int]:
+    """Those of the named arguments that are there, which are to be numbers of something.
+
+    Raises:
+        ValueError: One is not, or is beyond anything that is known.
+    """
+    given = {name: config[name] for name in names if name in config}
+    for name, value in given.items():
+        most = _MOST_BLOCKS if name.endswith("depth") else _MOST
+        if type(value) is not int or not 1 <= value <= most:
+            raise ValueError(f"{name} is {value!r}")
+    return given
+
+
+def check_heads(sizes: CrocoArchitecture, width: str, heads: str) -> None:
+    """Refuse a width, given by its name, that so many heads cannot share.
+
+    Raises:
+        ValueError: The channels of a head are not a multiple of four.
+    """
+    channels, count = getattr(sizes, width), getattr(sizes, heads)
+    # A head's channels are four runs: two axes, and two numbers that turn into each other.
+    if channels % (4 * count):
+        raise ValueError(f"{width} {channels} with {heads} {count}")
 
 
 def _number(name: str, value: Any) -> float:
@@ -106,7 +134,12 @@ def _known(name: str, value: Any, kinds: Iterable[str]) -> str:
     return str(value)
 
 
-def _mode(name: str, value: Any, kinds: Iterable[str]) -> Mode:
+def mode(name: str, value: Any, kinds: Iterable[str]) -> Mode:
+    """An activation of one of these kinds and its bounds, which may be spelled as in JSON.
+
+    Raises:
+        ValueError: It is nothing of the kind.
+    """
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise ValueError(f"{name} is {value!r}")
     kind = _known(name, value[0], kinds)
@@ -116,9 +149,8 @@ def _mode(name: str, value: Any, kinds: Iterable[str]) -> Mode:
         raise ValueError(f"{name} is {value!r}") from error
 
 
-def dpt_sizes(state: Mapping[str, Tensor]) -> DptSizes:
+def dpt_sizes(state: Mapping[str, Tensor], prefix: str = "downstream_head1.dpt.") -> DptSizes:
     """Widths of the DPT heads, which no config names; the public ones where a tensor is missing."""
-    prefix = "downstream_head1.dpt."
     public = DptSizes()
 
     def rows(name: str, default: int) -> int:
