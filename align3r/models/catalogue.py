@@ -19,8 +19,9 @@ class Published:
 
     repo: str
     """Owner and repository."""
-    kind: Literal["pair", "depth", "masks"]
-    """What they are loaded as: for points of pairs or of more frames, for depth, for masks."""
+    kind: Literal["pair", "depth", "masks", "unknown"]
+    """What commands load them as: a pair network, one for monocular depth, one that follows masks;
+    unknown: no command does, Python alone."""
     purpose: str
     """What they are for, in a few words."""
     licence: str
@@ -102,11 +103,13 @@ CATALOGUE: dict[str, Published] = {
         purpose="pairs, on depthpro",
         licence=_ALIGN3R,
     ),
-    "vggt": _pair(
-        "facebook/VGGT-1B",
-        1_256_537_516,
+    "vggt": Published(
+        repo="facebook/VGGT-1B",
+        kind="unknown",
         purpose="many frames at once, static scenes",
         licence="CC BY-NC 4.0, non-commercial",
+        parameters=1_256_537_516,
+        size_bytes=5_030_000_000,
     ),
     "depthanything-small": _depth_anything("Small"),
     "depthanything-base": _depth_anything("Base"),
