@@ -23,6 +23,8 @@ PriorName = Literal[
     "depthanything-metric-outdoor-base",
     "depthanything-metric-outdoor-large",
     "depthpro",
+    "moge",
+    "moge2",
 ]
 FlowName = Literal["auto", "dis", "raft"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]

@@ -1,7 +1,8 @@
 """Checkpoint files: what is in them, read without running anything that they hold.
 
-A checkpoint is a folder as on the hub (config.json and model.safetensors), a .safetensors file, or
-a .pth file. Tensors are mapped, not read: what nobody looks at costs no memory.
+A checkpoint is a folder as on the hub (config.json and model.safetensors, or model.pt with both in
+it), a .safetensors file, or a .pth file. Tensors are mapped, not read: what nobody looks at costs
+no memory.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from align3r.errors import WeightsError
 from align3r.models.constructor import parse_constructor
 from align3r.models.pickled import describe_tensor, load_pickled
 
-CONFIG, TENSORS = "config.json", "model.safetensors"
+CONFIG, TENSORS, BOTH = "config.json", "model.safetensors", "model.pt"
 PICKLED = (".pth", ".pt", ".ckpt", ".bin")
 HINT = "fetch it again, or name other weights: a .safetensors or .pth file, or a folder of the hub"
 
@@ -81,6 +82,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _read_folder(folder: Path) -> Checkpoint:
+    if (folder / BOTH).is_file() and not (folder / TENSORS).is_file():
+        return read_checkpoint(folder / BOTH)
     for name in (CONFIG, TENSORS):
         if not (folder / name).is_file():
             raise WeightsError(

@@ -12,6 +12,7 @@ from align3r.errors import UsageError
 from align3r.models.weights import locate
 from align3r.mono.depth_anything import DepthAnything
 from align3r.mono.depth_pro import DepthPro
+from align3r.mono.moge import Moge
 from align3r.mono.network import DepthNetwork
 
 _SIZES = ("small", "base", "large")
@@ -25,8 +26,10 @@ DEPTH_NETWORKS: dict[str, Callable[..., DepthNetwork]] = {
         for size in _SIZES
     },
     "depthpro": DepthPro,
+    "moge": partial(Moge, metric=False),
+    "moge2": partial(Moge, metric=True),
 }
-"""By the names of `--prior.model`; called as network(folder, name=..., device=..., dtype=...)."""
+"""By the names of `--prior.model`; called as network(path, name=..., device=..., dtype=...)."""
 
 
 def make_depth_network(
@@ -49,5 +52,5 @@ def make_depth_network(
         raise UsageError(
             f"{name} is no depth network", hint=f"there are {', '.join(DEPTH_NETWORKS)}"
         )
-    folder = locate(options.weights or name)
-    return DEPTH_NETWORKS[name](folder, name=name, device=device, dtype=dtype)
+    path = locate(options.weights or name)
+    return DEPTH_NETWORKS[name](path, name=name, device=device, dtype=dtype)

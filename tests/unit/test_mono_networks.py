@@ -274,8 +274,8 @@ def test_half_precision_answers_in_float32(folders: dict[str, Path], name: str) 
 
 def test_every_prior_name_has_a_network() -> None:
     assert set(DEPTH_NETWORKS) == set(get_args(PriorName)) - {"auto", "none"}
-    with pytest.raises(UsageError, match="moge is no depth network"):
-        make_depth_network(PriorOptions(), "moge", **FP32)
+    with pytest.raises(UsageError, match="midas is no depth network"):
+        make_depth_network(PriorOptions(), "midas", **FP32)
 
 
 @pytest.mark.parametrize(

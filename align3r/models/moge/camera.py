@@ -28,6 +28,9 @@ class FocalAndShift(NamedTuple):
     """To be added to all z."""
 
 
+_NO_CAMERA = FocalAndShift(math.nan, math.nan)
+
+
 def focal_and_shift(
     points: np.ndarray, mask: np.ndarray, *, focal: float | None = None
 ) -> FocalAndShift:
@@ -41,7 +44,8 @@ def focal_and_shift(
         focal: Focal length by half of the diagonal, where it is known.
 
     Returns:
-        nan where fewer than two of the points looked at are valid.
+        nan where fewer than two of the points looked at are valid. A negative focal length means
+        that only a mirrored view would explain them.
     """
     height, width = mask.shape
     rows, columns = (np.arange(CELLS) * n // CELLS for n in (height, width))
@@ -49,7 +53,7 @@ def focal_and_shift(
     # Far behind the least number there is, a depth is 0 and says nothing.
     kept = mask[seen] & np.isfinite(points[seen]).all(-1) & (points[seen][..., 2] > 0)
     if np.count_nonzero(kept) < _LEAST_POINTS:
-        return FocalAndShift(math.nan, math.nan)
+        return _NO_CAMERA
     xyz = np.asarray(points[seen][kept], np.float64)
     diagonal = math.hypot(height, width)
     x, y = ((2 * np.arange(n) + 1 - n) / diagonal for n in (width, height))
@@ -67,7 +71,8 @@ def focal_and_shift(
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         shift = float(least_squares(misses, 0.0, method="lm", ftol=_TOLERANCE).x[0])
-        return FocalAndShift(best_focal(rays(shift)), shift)
+        found = FocalAndShift(best_focal(rays(shift)), shift)
+    return found if math.isfinite(found.focal) else _NO_CAMERA
 
 
 def intrinsics_of(focal: float, size: tuple[int, int]) -> np.ndarray:

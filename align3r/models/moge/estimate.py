@@ -27,7 +27,8 @@ class MogeEstimate:
     mask: Tensor
     """(B, H, W) bool: where points and depth mean something and lie before the camera."""
     intrinsics: Tensor
-    """(B, 3, 3) by the width and the height of the image; nan where nothing is valid."""
+    """(B, 3, 3) by the width and the height of the image; nan where no camera explains the points,
+    and then nothing is in the mask; negative where only a mirrored view would."""
     normal: Tensor | None
     """(B, H, W, 3) unit normals of the surfaces, if the network has a head for them."""
 
@@ -71,8 +72,9 @@ def estimate(
     size = images.shape[-2], images.shape[-1]
     valid = answer.mask > _VALID
     shift, intrinsics = _cameras(answer.points, valid, size, fov_x_deg=fov_x_deg)
+    valid &= shift.isfinite()[:, None, None]
     points = answer.points.clone()
-    points[..., 2] += shift[:, None, None]
+    points[..., 2] += shift.nan_to_num()[:, None, None]
     if reprojects:
         points = unprojected(points[..., 2], intrinsics)
     if answer.metric_scale is not None:
