@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from align3r.errors import UsageError
 from align3r.models.adapter_file import TENSORS, apply_adapter, read_adapter
+from align3r.models.architecture import Cut3rArchitecture, PairArchitecture
+from align3r.models.cut3r.network import Cut3r
 from align3r.models.lora import (
     ENCODER_QKV,
-    LoraLinear,
     LoraSettings,
     Renorm,
     adapted_layers,
@@ -24,6 +25,9 @@ from align3r.models.lora import (
     keep_weight_norm,
     merge,
 )
+from align3r.models.pair_network import PairNetwork
+from align3r.models.vggt.architecture import VggtArchitecture
+from align3r.models.vggt.network import Vggt
 from align3r.train.lora import (
     add_adapters,
     frozen_digest,
@@ -52,11 +56,25 @@ def test_only_the_encoders_attention_is_adapted_and_trained(branch: bool) -> Non
     assert all(after[name].data_ptr() == tensor.data_ptr() for name, tensor in before.items())
 
 
-def test_the_published_networks_get_as_many_numbers_as_the_paper_says() -> None:
+@pytest.mark.parametrize(
+    ("make_network", "prefix"),
+    [
+        (lambda: PairNetwork(PairArchitecture()), "enc_blocks"),
+        (lambda: PairNetwork(PairArchitecture(point_map_blocks=4)), "enc_blocks"),
+        (lambda: Cut3r(Cut3rArchitecture()), "enc_blocks"),
+        (lambda: Vggt(VggtArchitecture()), "aggregator.patch_embed.blocks"),
+    ],
+    ids=["dust3r", "align3r", "cut3r", "vggt"],
+)
+def test_the_published_networks_get_as_many_numbers_as_the_paper_says(
+    make_network: Callable[[], nn.Module], prefix: str
+) -> None:
     with torch.device("meta"):
-        layers = [LoraLinear(nn.Linear(1024, 3072), LoraSettings()) for _ in range(24)]
-    numbers = sum(w.numel() for x in layers for w in (x.lora_A.weight, x.lora_B.weight))
-    assert numbers == 786_432
+        network = make_network()
+    add_adapters(network, LoraSettings())
+    names = [name for name, _ in adapted_layers(network)]
+    assert names == [f"{prefix}.{k}.attn.qkv" for k in range(24)]
+    assert sum(value.numel() for value in trained_parameters(network).values()) == 786_432
 
 
 @pytest.mark.parametrize("renorm", RENORMS)
