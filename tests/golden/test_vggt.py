@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from align3r.models.vggt.dense_head import (
     points_and_confidence,
     view_plane,
 )
-from align3r.models.vggt.framing import cropped, padded
+from align3r.models.vggt.framing import Framing, Size, cropped, padded
 from align3r.models.vggt.loading import fit_vggt, load_vggt
 from align3r.models.vggt.network import Vggt, VggtAnswer
 from align3r.models.vggt.pose_encoding import decode_cameras, encode_cameras
@@ -178,9 +178,10 @@ def test_places() -> None:
     tokens, positions = (torch.from_numpy(known[n]) for n in ("rope_tokens", "rope_pos_yx"))
     rotate = rotation(positions[0], tokens.shape[-1], TINY.rope_base)
     near(rotate(tokens)[:1], known["rope_out"][:1], 2e-6)
-    plane = view_plane((3, 5), float(known["aspect_ratio"]), like=torch.zeros(0).double())
-    near(plane, known["uv_grid_w5_h3"], 1e-7)
-    near(place_embedding(plane, 16), known["uv_embed16"], 1e-7)
+    aspect = float(known["aspect_ratio"])
+    near(view_plane((3, 5), aspect, like=torch.zeros(0)), known["uv_grid_w5_h3"], 1e-6)
+    embedding = place_embedding((3, 5), aspect, like=torch.zeros(1, 16))
+    near(embedding.permute(1, 2, 0), known["uv_embed16"], 1e-6)
 
 
 def test_the_scene_is_seen_from_the_first_camera(
@@ -332,7 +333,9 @@ def test_frames_have_the_sizes_of_the_reference(case: dict[str, list[int]]) -> N
 
 @pytest.mark.parametrize("framed", [cropped, padded])
 @pytest.mark.parametrize("source", [(96, 54), (54, 96), (70, 70)])
-def test_a_thing_is_found_again_in_the_source(framed: type, source: tuple[int, int]) -> None:
+def test_a_thing_is_found_again_in_the_source(
+    framed: Callable[[Size], Framing], source: tuple[int, int]
+) -> None:
     """A bright block: seen through the frame's K and the source's K, it is in one direction."""
     image = np.zeros((source[1], source[0], 3), np.uint8)
     top, left = source[1] // 2 - 9, source[0] // 2 + 4
@@ -364,6 +367,6 @@ def test_what_is_padded_is_white_and_what_fits_is_kept() -> None:
 @pytest.mark.parametrize(
     ("framed", "source"), [(cropped, (1000, 13)), (padded, (1000, 13)), (padded, (13, 1000))]
 )
-def test_slivers_are_refused(framed: type, source: tuple[int, int]) -> None:
+def test_slivers_are_refused(framed: Callable[[Size], Framing], source: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="1000"):
         framed(source)

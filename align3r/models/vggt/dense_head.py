@@ -12,7 +12,7 @@ from align3r.models.vggt.aggregator import NORM_EPS, SceneTokens
 from align3r.models.vggt.architecture import VggtArchitecture
 
 FRAMES_AT_ONCE = 4
-"""Frames whose maps are in memory together; at 518x518 a frame takes some 300 MB."""
+"""Frames whose maps are in memory together; at 518x518 a frame takes some 450 MB."""
 
 PLACE_WEIGHT = 0.1
 """Of the embedding of places, beside features of about unit size."""
@@ -106,17 +106,32 @@ def size_of(x: Tensor) -> Grid:
 
 def placed(x: Tensor, aspect: float) -> Tensor:
     """(n, C, h, w) features that know where in a view of that width by height they are."""
-    plane = view_plane(size_of(x), aspect, like=x.new_empty(0, dtype=torch.float64))
-    waves = place_embedding(plane, x.shape[1])
-    return x + PLACE_WEIGHT * waves.permute(2, 0, 1).to(x.dtype)
+    return x + PLACE_WEIGHT * place_embedding(size_of(x), aspect, like=x)
 
 
-def place_embedding(plane: Tensor, channels: int) -> Tensor:
-    """(..., 2) places to (..., channels): sines and cosines of x, then those of y."""
-    quarter = channels // 4
-    exponent = torch.arange(quarter, device=plane.device, dtype=plane.dtype) / quarter
-    angles = plane[..., None] * _LONGEST_WAVE**-exponent
-    return torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
+def place_embedding(size: Grid, aspect: float, *, like: Tensor) -> Tensor:
+    """(C, h, w): sines and cosines of the column, then those of the row, computed in float64.
+
+    Args:
+        size: Rows h and columns w.
+        aspect: Width by height of the view.
+        like: (n, C, ...) features, whose channels, device and number format to take.
+    """
+    # On the CPU, for not every device has float64.
+    plane = view_plane(size, aspect, like=torch.empty(0, dtype=torch.float64))
+    across, down = (
+        waves(along, like.shape[1] // 2).to(like) for along in (plane[0, :, 0], plane[:, 0, 1])
+    )
+    columns = across[:, None, :].expand(-1, size[0], -1)
+    return torch.cat([columns, down[:, :, None].expand(-1, -1, size[1])])
+
+
+def waves(along: Tensor, channels: int) -> Tensor:
+    """(n,) places on a line to (channels, n) sines and cosines, from short waves to long ones."""
+    half = channels // 2
+    exponent = torch.arange(half, device=along.device, dtype=along.dtype) / half
+    angles = _LONGEST_WAVE ** -exponent[:, None] * along
+    return torch.cat([angles.sin(), angles.cos()])
 
 
 def depth_and_confidence(raw: Tensor) -> tuple[Tensor, Tensor]:
