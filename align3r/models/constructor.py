@@ -13,7 +13,8 @@ def parse_constructor(text: str) -> dict[str, Any]:
     """Keyword arguments of a call such as `Net(depth=12, mode=('exp', -inf, inf))`.
 
     Args:
-        text: One call with keyword arguments: literals, tuples, lists and the name `inf`.
+        text: One call with keyword arguments: literals, tuples, lists and the name `inf`. Such a
+            call may be its only argument instead, as in `Net(NetConfig(depth=12))`.
 
     Raises:
         ValueError: The text is anything else.
@@ -22,6 +23,8 @@ def parse_constructor(text: str) -> dict[str, Any]:
         raise ValueError(f"a constructor call of {len(text)} characters")
     try:
         call = ast.parse(text.strip(), mode="eval").body
+        if isinstance(call, ast.Call) and len(call.args) == 1 and not call.keywords:
+            call = call.args[0]
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError("not a call with keyword arguments alone")
         return {_keyword(k.arg): _value(k.value) for k in call.keywords}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from align3r.errors import WeightsError
+from align3r.models.stand_ins import STAND_INS
 
 _ZIP = b"PK\x03\x04"
 
@@ -37,8 +38,10 @@ def load_pickled(path: Path, *, hint: str) -> Any:
     try:
         if is_zip:
             _refuse_compressed(path)
-        # Training checkpoints keep their command line, a Namespace: the one class let in.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        # Training checkpoints keep their command line: a Namespace, the one class let in, or a
+        # config, of whose classes there are the names alone.
+        allowed: list[Any] = [argparse.Namespace, *STAND_INS]
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             # Remarks on pickles of other kinds; what comes of them is said by our own errors.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
