@@ -77,7 +77,8 @@ def _protocol(args: Evaluate) -> int:
     chosen = protocol(args.task, args.dataset, args.protocol)
     root = _root(args)
     out = Path(args.out or chosen.name.replace("/", "_"))
-    from align3r.evaluate.running import Workers, evaluate
+    from align3r.evaluate.running import evaluate
+    from align3r.evaluate.workers import Workers
 
     overwrite = args.options.output.overwrite
     with Bars(enabled=not args.quiet) as bars:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from align3r.config import Options
-from align3r.errors import Align3rError, UsageError
+from align3r.errors import InputError, UsageError, first_line, in_words
 from align3r.evaluate.comparing import compare
-from align3r.evaluate.comparison_report import COLUMNS, RUN, Row, describe_runs, in_words
+from align3r.evaluate.comparison_report import COLUMNS, RUN, Row, describe_runs
+from align3r.evaluate.comparison_report import in_words as rows_in_words
 from align3r.evaluate.metrics import average_rows
 from align3r.evaluate.one_sequence import file_name, reader_of
 from align3r.evaluate.protocol_table import protocol
@@ -108,9 +110,13 @@ def ablate(
                 done[name] = known or _compare_one(
                     name, root, folder, rules=rules, vary=vary, options=options, report=report
                 )
-            except Align3rError as error:
-                failed[name] = str(error)
-                log.error("%s: %s", name, error)
+            except Exception as error:
+                # Whatever goes wrong with a sequence is that sequence's alone.
+                failed[name] = str(
+                    in_words(error) or f"{type(error).__name__}: {first_line(error)}"
+                )
+                log.error("%s: %s", name, failed[name])
+                log.debug("%s", traceback.format_exc().rstrip())
         report("sequences", len(names), len(names))
         found = Ablation(_averaged(done), done, failed, _remarks(vary, names, failed))
         _write(found, config, out)
@@ -141,7 +147,13 @@ def _compare_one(
 ) -> Mapping[str, Any]:
     """The report of one sequence; of its results only the pictures and figures are kept."""
     sequence = reader_of(rules).read(root, name)
-    sequence = sequence.select(rules.pick.of(len(sequence), name))
+    chosen = rules.pick.of(len(sequence), name)
+    if not len(chosen):
+        raise InputError(
+            f"{name} has {len(sequence)} frames, and {rules.name} asks for {rules.pick.fewest}",
+            hint="leave it out with --sequences",
+        )
+    sequence = sequence.select(chosen)
     output = replace(options.output, html=False, pictures=False, overwrite=True)
     options = with_rate(replace(options, output=output), sequence)
 
@@ -184,5 +196,5 @@ def _write(found: Ablation, config: Mapping[str, Any], out: Path) -> None:
             out / "ablation.json",
         )
         lines = "\n".join(f"- {line}" for line in found.remarks)
-        text = f"# Ablation\n\n{markdown_table(in_words(found.rows))}\n\n{lines}\n"
+        text = f"# Ablation\n\n{markdown_table(rows_in_words(found.rows))}\n\n{lines}\n"
         (out / "ablation.md").write_text(text, encoding="utf-8")

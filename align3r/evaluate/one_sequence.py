@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import traceback
@@ -10,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from align3r import __version__
 from align3r.config import Options
@@ -23,8 +24,6 @@ from align3r.io.png import write_image
 from align3r.io.whole import disk_errors_in_words
 from align3r.parallel import limit_threads
 from align3r.progress import Report, as_report
-
-log = logging.getLogger(__name__)
 
 _USED_SHARE = 0.9
 """Of its share of the memory, what a worker plans with."""
@@ -103,8 +102,7 @@ def measure_here(job: Job, report: Report) -> Mapping[str, Any]:
                 "about": measured.about,
             }
     except Exception as error:
-        log.debug("%s", traceback.format_exc().rstrip())
-        entry |= {"state": "failed", **_words(error)}
+        entry |= {"state": "failed", **_words(error, job)}
     entry["seconds"] = round(time.monotonic() - started, 3)
     with disk_errors_in_words(job.folder):
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -126,13 +124,23 @@ def _read(protocol: Protocol, job: Job) -> tuple[Any, str]:
         return reader.read_sample(job.root, job.sequence), ""
     sequence = reader.read(job.root, job.sequence)
     chosen = protocol.pick.of(len(sequence), job.sequence)
-    if len(chosen):
-        return sequence.select(chosen), ""
-    return None, f"it has {len(sequence)} frames, and the protocol asks for {protocol.pick.least}"
+    if not len(chosen):
+        counts = f"it has {len(sequence)} frames"
+        return None, f"{counts}, and the protocol asks for {protocol.pick.fewest} or more"
+    sequence = sequence.select(chosen)
+    lost = int((~np.isfinite(sequence.truth.world_from_cam).all(axis=(1, 2))).sum())
+    if protocol.all_posed and lost:
+        counts = f"{lost} of {len(chosen)} frames have no pose"
+        return None, f"{counts}, and the protocol leaves out such sequences"
+    return sequence, ""
 
 
-def _words(error: Exception) -> dict[str, str]:
+def _words(error: Exception, job: Job) -> dict[str, str]:
     known = in_words(error)
-    if known is None:
-        return {"error": f"{type(error).__name__}: {first_line(error)}", "hint": "use --debug"}
-    return {"error": str(known), "hint": known.hint}
+    if known is not None:
+        return {"error": str(known), "hint": known.hint}
+    return {
+        "error": f"{type(error).__name__}: {first_line(error)}",
+        "hint": f"the traceback is in {job.folder.name}/{file_name(job.sequence)}.json",
+        "traceback": "".join(traceback.format_exception(error)),
+    }

@@ -38,6 +38,14 @@ _VIDEO = (
     *("ate_m", "ate_percent", "rpe_rot_deg", "focal_error_percent", "abs_rel", "delta1"),
     *("abs_rel_static", "abs_rel_moving", "mask_iou", "flow_change_error"),
 )
+_UNSEEN = tuple(
+    f"{category}/*"
+    for category in (
+        *("ball", "book", "couch", "frisbee", "hotdog"),
+        *("kite", "remote", "sandwich", "skateboard", "suitcase"),
+    )
+)
+"""The categories of CO3Dv2 that RelPose and PoseDiffusion do not train on: 41 are left."""
 # A few images without an order: all pairs, nothing that takes them for a video.
 _UNORDERED: dict[str, Any] = {
     "pairs.graph": "complete",
@@ -117,6 +125,12 @@ _INDEX_PAIRS = (
     "The paper pairs colour and depth images by their place in the folder, which can be off by a "
     "frame; here they are paired by time."
 )
+_EVERY_IMAGE = {"need": "none"}
+"""Frames are counted over all images: one without a pose or depth counts, and has none."""
+_TEST_LIST = (
+    "The papers take 1,800 of the test sequences, those whose videos can still be had; here it is "
+    "all in the folder."
+)
 _SLICED = (
     "The released code takes rows 30 to 60 of the pose file for images 30 to 60, although it has "
     "three times as many poses a second: a perfect path would not score zero. Compare with rows "
@@ -127,8 +141,20 @@ ROWS: tuple[Protocol, ...] = (
     _align3r_depth("sintel", sequences="depth", reader={"rendering": "clean"}),
     _align3r_depth("pointodyssey", among="val/*"),
     _align3r_depth("flyingthings3d", reads="sceneflow", among="TEST/*", every=20),
-    _align3r_depth("bonn", sequences="depth", pick=Pick(start=30, most=110), note=_INDEX_PAIRS),
-    _align3r_depth("tum", sequences="dynamic", pick=Pick(start=30, most=50)),
+    _align3r_depth(
+        "bonn",
+        reader=_EVERY_IMAGE,
+        sequences="depth",
+        pick=Pick(start=30, most=110),
+        note=_INDEX_PAIRS,
+    ),
+    _align3r_depth(
+        "tum",
+        reader=_EVERY_IMAGE,
+        sequences="dynamic",
+        pick=Pick(start=30, most=50),
+        note=_INDEX_PAIRS,
+    ),
     _peers_depth(
         "monst3r",
         "sintel",
@@ -140,6 +166,7 @@ ROWS: tuple[Protocol, ...] = (
         "monst3r",
         "bonn",
         bounds={"far": 70.0},
+        reader=_EVERY_IMAGE,
         sequences="depth",
         pick=Pick(start=30, most=110),
         note=_INDEX_PAIRS,
@@ -156,6 +183,7 @@ ROWS: tuple[Protocol, ...] = (
         "cut3r",
         "bonn",
         bounds={"far": 70.0},
+        reader=_EVERY_IMAGE,
         sequences="depth",
         pick=Pick(start=30, most=110),
         note=_INDEX_PAIRS,
@@ -170,7 +198,7 @@ ROWS: tuple[Protocol, ...] = (
         pick=Pick(start=30, most=30),
         note=_SLICED,
     ),
-    _pose("align3r", "bonn", sequences="depth", pick=Pick(start=30, most=30)),
+    _pose("align3r", "bonn", reader=_EVERY_IMAGE, sequences="depth", pick=Pick(start=30, most=30)),
     _pose("monst3r", "sintel", sequences="pose", reader={"rendering": "final"}),
     _pose(
         "monst3r",
@@ -179,8 +207,15 @@ ROWS: tuple[Protocol, ...] = (
         sequences="dynamic",
         pick=Pick(stride=3, most=90),
     ),
-    _pose("monst3r", "bonn", sequences="depth", pick=Pick(start=30, most=110)),
-    _pose("monst3r", "scannet", pick=Pick(stride=3, most=90)),
+    _pose(
+        "monst3r",
+        "bonn",
+        reader=_EVERY_IMAGE,
+        sequences="depth",
+        pick=Pick(start=30, most=110),
+        note="Which frames the published rows are of is not known; these are those of depth.",
+    ),
+    _pose("monst3r", "scannet", pick=Pick(stride=3, most=90), all_posed=True),
     _mono("nyuv2", 640, 480),
     _mono("kitti", 750, 375),
     _mono("eth3d", 2048, 1365),
@@ -195,7 +230,8 @@ ROWS: tuple[Protocol, ...] = (
         dataset="scannet1500",
         poses=PoseRules(rule="recall", thresholds=(5, 10, 20), areas=(5, 10, 20)),
         columns=("auc@5", "auc@10", "auc@20"),
-        note="Intrinsics of the depth camera, for images of 640x480.",
+        note="Intrinsics of the depth camera, for images of 640x480. Papers seldom say which they "
+        "take: published rows may be of the other protocol, roma.",
     ),
     Protocol(
         paper="roma",
@@ -211,12 +247,20 @@ ROWS: tuple[Protocol, ...] = (
             failure_deg=90.0,
         ),
         columns=("auc@5", "auc@10", "auc@20"),
-        note="Intrinsics of the colour camera; five runs of RANSAC, all of which count.",
+        note="Intrinsics of the colour camera; five runs of RANSAC, all of which count. Papers "
+        "seldom say which they take: published rows may be of the other protocol, loftr.",
     ),
-    _views("fin3r", "co3d", Pick(most=10), groups=True),
-    _views("fin3r", "re10k", Pick(drawn=10, least=10)),
-    _views("vggt", "co3d", Pick(drawn=10, least=50), reads="co3d-evaluation", groups=True),
-    _views("vggt", "re10k", Pick(drawn=10, least=10)),
+    _views("fin3r", "co3d", Pick(most=10), without=_UNSEEN, groups=True),
+    _views("fin3r", "re10k", Pick(drawn=10, least=10), among="test/*", note=_TEST_LIST),
+    _views(
+        "vggt",
+        "co3d",
+        Pick(drawn=10, least=50),
+        reads="co3d-evaluation",
+        without=_UNSEEN,
+        groups=True,
+    ),
+    _views("vggt", "re10k", Pick(drawn=10, least=10), among="test/*", note=_TEST_LIST),
     _video("rendered", "Scenes of our own, with exact truth; generated on first use."),
     _video("rgbd", "Folders in TUM layout with a camera.json."),
 )

@@ -29,17 +29,22 @@ class Pick:
     drawn: int | None = None
     """So many, drawn at random instead: the same for a sequence of this name on every machine."""
     least: int = 2
-    """Sequences with fewer frames to pick from are left out."""
+    """Sequences with fewer frames from the first on are left out."""
 
     def of(self, n: int, name: str) -> np.ndarray:
         """(K,) int64 numbers of the frames, of a sequence of n frames; empty if it is left out."""
-        if n < self.least:
+        if n < self.fewest:
             return np.empty(0, np.int64)
         if self.drawn is not None:
             seed = zlib.crc32(name.encode())
             drawn = np.random.default_rng(seed).choice(n, min(self.drawn, n), replace=False)
             return np.asarray(drawn, np.int64)
         return np.arange(self.start, n, self.stride, dtype=np.int64)[: self.most]
+
+    @property
+    def fewest(self) -> int:
+        """Frames that a sequence has to have."""
+        return self.start + self.least
 
     def in_words(self) -> str:
         """For the report: what was picked."""
@@ -90,9 +95,13 @@ class Protocol:
     """One of the data set's lists; None: every sequence that is there."""
     among: str = "*"
     """Pattern of the names of the sequences."""
+    without: tuple[str, ...] = ()
+    """Patterns of names that it leaves out."""
     every: int = 1
     """Every n-th of the sequences, sorted."""
     pick: Pick = field(default_factory=Pick)
+    all_posed: bool = False
+    """A sequence is left out if the pose of any of these frames is not known."""
     depth: Mapping[str, DepthRules] = field(default_factory=dict)
     """Rules by name; where there are several, metrics are called `name.metric`."""
     resize: Resize = "edges"

@@ -42,6 +42,9 @@ HEADS = {
 }
 """What people call the figures."""
 
+REPORTS = ("evaluation.json", "sequences.csv", "report.md", "report.html")
+"""The files that `write_report` writes."""
+
 Made = dict[str, Callable[[Any], str]]
 """A way to write each kind of part."""
 
@@ -66,7 +69,7 @@ def write_report(summary: Summary, folder: Path) -> None:
 def as_json(summary: Summary) -> dict[str, Any]:
     """Everything but what the files of the sequences hold."""
     rows = [
-        {key: entry.get(key) for key in ("sequence", "state", "error", "row", "seconds")}
+        {key: entry.get(key) for key in ("sequence", "state", "error", "hint", "row", "seconds")}
         for entry in summary.entries
     ]
     return {
@@ -99,7 +102,7 @@ def comparison_table(summary: Summary) -> Table:
     rows = [[ours, *(_number(summary.mean.get(c)) for c in columns), "measured here"]]
     for row in summary.published:
         if any(c in row.values for c in columns):
-            figures = [_number(row.values.get(c)) for c in columns]
+            figures = [_printed(row.values.get(c)) for c in columns]
             rows.append([row.method, *figures, row.source])
     return ["method", *map(_head, columns), "source"], rows
 
@@ -133,8 +136,10 @@ def remarks(summary: Summary) -> list[str]:
             f"Not in the folder, or not asked for: {_some(summary.missing)}. The mean is not that "
             "of the paper's table."
         )
-    for state, words in (("failed", "Failed"), ("left out", "Left out")):
-        said += [f"{words}: {e['sequence']}: {e['error']}." for e in summary.of_state(state)]
+    for e in summary.of_state("failed"):
+        hint = f" Hint: {e['hint']}." if e.get("hint") else ""
+        said.append(f"Failed: {e['sequence']}: {e['error']}.{hint}")
+    said += [f"Left out: {e['sequence']}: {e['error']}." for e in summary.of_state("left out")]
     for entry in measured:
         said += [f"{entry['sequence']}: {remark}" for remark in entry.get("remarks", ())]
     return said
@@ -162,9 +167,13 @@ _CAPTIONS = {
 def markdown_table(table: Table) -> str:
     """Figures to the right."""
     head, rows = table
-    marks = ["---" if k == 0 or head[k] == "source" else "---:" for k in range(len(head))]
+    marks = ["---" if _is_words(head, k) else "---:" for k in range(len(head))]
     lines = [head, marks, *rows]
     return "\n".join("| " + " | ".join(_cell(word) for word in line) + " |" for line in lines)
+
+
+def _is_words(head: Sequence[str], column: int) -> bool:
+    return column == 0 or head[column] == "source"
 
 
 def _cell(word: str) -> str:
@@ -190,7 +199,7 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1400px; margin: 2rem au
   color: #2d2d34; }}
 table {{ border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }}
 td, th {{ padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }}
-td:first-child, th:first-child, td:last-child, th:last-child {{ text-align: left; }}
+.words {{ text-align: left; }}
 tr.ours {{ font-weight: 600; background: #f2f6ff; }}
 figure {{ margin: 1.5rem 0; }} img {{ max-width: 100%; }}
 </style>
@@ -216,11 +225,16 @@ def _html(summary: Summary, blocks: Sequence[tuple[str, Any]]) -> str:
 
 def _html_table(table: Table) -> str:
     head, rows = table
-    lines = [_wrapped("tr", [_wrapped("th", [html.escape(word)]) for word in head])]
+    classes = [' class="words"' if _is_words(head, k) else "" for k in range(len(head))]
+
+    def cells(tag: str, row: Sequence[str]) -> list[str]:
+        pairs = zip(row, classes, strict=True)
+        return [_wrapped(tag, [html.escape(word.strip("*"))], about) for word, about in pairs]
+
+    lines = [_wrapped("tr", cells("th", head))]
     for row in rows:
         ours = row[0].startswith("**")
-        cells = [_wrapped("td", [html.escape(word.strip("*"))]) for word in row]
-        lines.append(_wrapped("tr", cells, ' class="ours"' if ours else ""))
+        lines.append(_wrapped("tr", cells("td", row), ' class="ours"' if ours else ""))
     return _wrapped("table", lines)
 
 
@@ -241,6 +255,11 @@ def _head(column: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.4g}"
+
+
+def _printed(value: float | None) -> str:
+    """A published figure: no digit is lost."""
+    return "-" if value is None else f"{value:g}"
 
 
 def _plain(value: float | None) -> str:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import fnmatch
 import json
 import logging
-import multiprocessing
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from align3r import __version__
 from align3r.config import Options
 from align3r.errors import InputError, UsageError
-from align3r.evaluate.one_sequence import Job, file_name, measure_here, measure_one, reader_of
+from align3r.evaluate.one_sequence import Job, file_name, reader_of
 from align3r.evaluate.protocols import Protocol
-from align3r.evaluate.report import write_report
+from align3r.evaluate.report import REPORTS, write_report
 from align3r.evaluate.summary import Summary, summarise
-from align3r.evaluate.tasks.reconstructing import check_options, with_options
+from align3r.evaluate.tasks.reconstructing import check_options, option, with_options
+from align3r.evaluate.workers import Workers
 from align3r.io.files import read_json
 from align3r.io.jsonable import jsonable, write_json
 from align3r.io.lock import one_run_at_a_time
@@ -30,7 +28,7 @@ from align3r.io.whole import disk_errors_in_words
 from align3r.models.weights import locate
 from align3r.pairwise.choice import choose_model
 from align3r.pairwise.needs import needed_weights
-from align3r.parallel import own_cpus
+from align3r.pairwise.registry import MODELS
 from align3r.prediction import fetch_weights
 from align3r.progress import Report, as_report
 from align3r.types import Progress
@@ -40,22 +38,8 @@ log = logging.getLogger(__name__)
 CONFIG = "config.json"
 """In the folder of an evaluation: what it is of. Nothing of another is mixed in."""
 SEQUENCES = "sequences"
-_LOOK_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """Where sequences are measured."""
-
-    jobs: int = 1
-    """So many sequences at a time on this machine, each with its part of threads and memory."""
-    address: str | None = None
-    """Ray cluster instead: HOST:PORT, ray://HOST:PORT or auto. Data and results are on a disk that
-    all of its machines share."""
-
-    def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise UsageError(f"--jobs is {self.jobs}", hint="it is at least 1")
+_OF_AN_EVALUATION = frozenset({CONFIG, SEQUENCES, *REPORTS, "ablation.json", "ablation.md"})
+_ELSEWHERE = "choose another place with -o"
 
 
 def evaluate(
@@ -101,9 +85,13 @@ def evaluate(
         open_evaluation(out, config, overwrite=overwrite)
         jobs = [Job(protocol.name, root, name, options, out / SEQUENCES) for name in names]
         todo = [job for job in jobs if not _is_done(job)]
-        _measure_all(todo, workers or Workers(), done=len(jobs) - len(todo), report=report)
+        measured = _measure_all(
+            todo, workers or Workers(), done=len(jobs) - len(todo), report=report
+        )
+        # Of a worker that died nothing is stored.
+        entries = [_stored(job) or measured[job.sequence] for job in jobs]
         wanted = wanted_sequences(protocol, there)
-        summary = summarise(protocol, [_entry(job) for job in jobs], config, wanted=wanted)
+        summary = summarise(protocol, entries, config, wanted=wanted)
         write_report(summary, out)
     return summary
 
@@ -125,12 +113,17 @@ def choose_sequences(protocol: Protocol, there: Sequence[str], asked: Sequence[s
     if not asked:
         return names
     for pattern in asked:
-        if not fnmatch.filter(names, pattern):
+        if not any(_matches(name, pattern) for name in names):
             raise UsageError(
                 f"no sequence of {protocol.name} matches {pattern!r}",
                 hint=f"there are {_some(names)}",
             )
-    return [name for name in names if any(fnmatch.fnmatch(name, p) for p in asked)]
+    return [name for name in names if any(_matches(name, p) for p in asked)]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """A name with brackets is its own pattern."""
+    return name == pattern or fnmatch.fnmatch(name, pattern)
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
@@ -140,18 +133,34 @@ def _some(names: Sequence[str], most: int = 8) -> str:
 def wanted_sequences(protocol: Protocol, there: Sequence[str]) -> list[str]:
     """The sequences that a protocol is about: those of its list, or of those that are there."""
     every = reader_of(protocol).lists[protocol.sequences] if protocol.sequences else there
-    return fnmatch.filter(every, protocol.among)[:: protocol.every]
+    among = [
+        name
+        for name in fnmatch.filter(every, protocol.among)
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in protocol.without)
+    ]
+    return among[:: protocol.every]
 
 
 def resolved(protocol: Protocol, options: Options) -> Options:
     """The options of every sequence: those of the protocol on top, and the model chosen.
 
     Raises:
-        UsageError: They choose frames or give cameras away.
+        UsageError: They choose frames, give cameras away, or name a model that needs a camera that
+            moves for single images.
     """
     check_options(options)
+    for name, value in protocol.options.items():
+        given, default = option(options, name), option(Options(), name)
+        if given not in (value, default):
+            log.warning("%s takes %s = %s, not %s", protocol.name, name, value, given)
     options = with_options(options, protocol.options)
-    return replace(options, model=choose_model(options))
+    options = replace(options, model=choose_model(options))
+    if protocol.task == "mono" and MODELS[options.model].finds_flow:
+        raise UsageError(
+            f"--model {options.model} sees no depth in a single image",
+            hint="name a learned model: --model dust3r, with --weights if you have your own",
+        )
+    return options
 
 
 def configuration(protocol: Protocol, root: Path, options: Options) -> dict[str, Any]:
@@ -165,7 +174,10 @@ def configuration(protocol: Protocol, root: Path, options: Options) -> dict[str,
                 "align3r": __version__,
                 # The folder of a download is named after its commit.
                 "weights": {spec: locate(spec) for spec in needed_weights(options)},
-                "options": asdict(options),
+                # Whether an older evaluation is thrown away says nothing about this one.
+                "options": asdict(
+                    replace(options, output=replace(options.output, overwrite=False))
+                ),
             }
         )
     )
@@ -175,14 +187,12 @@ def open_evaluation(out: Path, config: Mapping[str, Any], *, overwrite: bool) ->
     """Make the folder ready, and keep what was measured under the same configuration."""
     path = out / CONFIG
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} exists and is not a folder", hint="choose another place with -o")
+        raise UsageError(f"{out} exists and is not a folder", hint=_ELSEWHERE)
     if out.is_dir() and any(out.iterdir()):
-        if not path.is_file():
-            raise UsageError(
-                f"{out} holds something else than an evaluation",
-                hint="choose another place with -o",
-            )
-        if _readconfiguration(path) == json.loads(json.dumps(config)):
+        before = _configuration_in(path)
+        if before is None:
+            raise UsageError(f"{out} holds something else than an evaluation", hint=_ELSEWHERE)
+        if before == json.loads(json.dumps(config)):
             return
         if not overwrite:
             raise UsageError(
@@ -190,17 +200,31 @@ def open_evaluation(out: Path, config: Mapping[str, Any], *, overwrite: bool) ->
                 hint="add --overwrite, or choose another place with -o",
             )
         check_not_inside(out)
-        shutil.rmtree(out)
+        _check_only_ours(out)
+        with disk_errors_in_words(out):
+            shutil.rmtree(out)
     with disk_errors_in_words(out):
         (out / SEQUENCES).mkdir(parents=True, exist_ok=True)
         write_json(config, path)
 
 
-def _readconfiguration(path: Path) -> Any:
+def _configuration_in(path: Path) -> Mapping[str, Any] | None:
+    """Of an evaluation; None where there is none: other programs have a config.json, too."""
     try:
-        return read_json(path)
-    except ValueError:
+        found = read_json(path) if path.is_file() else None
+    except (InputError, ValueError):
         return None
+    return found if isinstance(found, Mapping) and {"protocol", "align3r"} <= set(found) else None
+
+
+def _check_only_ours(out: Path) -> None:
+    others = sorted({path.name for path in out.iterdir()} - _OF_AN_EVALUATION)
+    if others:
+        count = "1 other thing" if len(others) == 1 else f"{len(others)} other things"
+        raise UsageError(
+            f"{out} holds {count} ({others[0]}) and will not be replaced",
+            hint="move what you want to keep out of it, or choose another place with -o",
+        )
 
 
 def _is_done(job: Job) -> bool:
@@ -208,7 +232,11 @@ def _is_done(job: Job) -> bool:
 
 
 def _stored(job: Job) -> Mapping[str, Any]:
-    return stored(job.folder / f"{file_name(job.sequence)}.json")
+    return stored(_file(job))
+
+
+def _file(job: Job) -> Path:
+    return job.folder / f"{file_name(job.sequence)}.json"
 
 
 def stored(path: Path) -> Mapping[str, Any]:
@@ -221,77 +249,23 @@ def stored(path: Path) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _entry(job: Job) -> Mapping[str, Any]:
-    return _stored(job) or {
-        "sequence": job.sequence,
-        "state": "failed",
-        "error": "its worker died",
-        "hint": "run the same command again",
-    }
-
-
-def _measure_all(jobs: Sequence[Job], workers: Workers, *, done: int, report: Report) -> None:
+def _measure_all(
+    jobs: Sequence[Job], workers: Workers, *, done: int, report: Report
+) -> dict[str, Mapping[str, Any]]:
+    """The entries of the jobs by the names of their sequences."""
+    found: dict[str, Mapping[str, Any]] = {}
     total = done + len(jobs)
     report("sequences", done, total)
-    if workers.address is not None:
-        found = _on_cluster(jobs, workers.address)
-    elif workers.jobs > 1:
-        found = _in_processes(jobs, min(workers.jobs, len(jobs)))
-    else:
-        found = (_told(job, report) for job in jobs)
-    for entry in found:
+    for job in jobs:
+        # What an earlier run says of a sequence that failed then is not what happens to it now.
+        _file(job).unlink(missing_ok=True)
+    for entry in workers.measure(jobs, report):
+        found[entry["sequence"]] = entry
         done += 1
         report("sequences", done, total)
         if entry["state"] == "failed":
-            log.error("%s: %s", entry["sequence"], entry["error"])
+            hint = f"\nhint: {entry['hint']}" if entry["hint"] else ""
+            log.error("%s: %s%s", entry["sequence"], entry["error"], hint)
         else:
             log.info("%s: %s, %.1f s", entry["sequence"], entry["state"], entry["seconds"])
-
-
-def _told(job: Job, report: Report) -> Mapping[str, Any]:
-    def of_sequence(stage: str, done: int, total: int) -> None:
-        report(f"{job.sequence}: {stage}", done, total)
-
-    return measure_here(job, of_sequence)
-
-
-def _in_processes(jobs: Sequence[Job], count: int) -> Iterator[Mapping[str, Any]]:
-    """As they are answered. A process that dies takes its pool along: the others are kept."""
-    if not jobs:
-        return
-    threads, share = max(1, own_cpus() // count), 1 / count
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
-        sent = {pool.submit(measure_one, job, threads=threads, share=share): job for job in jobs}
-        try:
-            for one in as_completed(sent):
-                yield one.result()
-        except BrokenProcessPool:
-            for job in sent.values():
-                if not _is_done(job):
-                    yield {**_entry(job), "seconds": 0.0}
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _on_cluster(jobs: Sequence[Job], address: str) -> Iterator[Mapping[str, Any]]:
-    if not jobs:
-        return
-    from align3r.cluster import Died, connected
-
-    uses_gpu = jobs[0].options.device in ("auto", "cuda") and jobs[0].options.model != "geometric"
-    with connected(address) as cluster:
-        gpus = 1.0 if uses_gpu and cluster.has_gpu else 0.0
-        needs = cluster.needs(len(jobs), cpus=None, gpus=gpus)
-        log.info("%s", cluster.describe(needs))
-        sent = {cluster.send(measure_one, job, needs): job for job in jobs}
-        try:
-            while sent:
-                for one in cluster.wait(list(sent), timeout_s=_LOOK_EVERY_S):
-                    job, answer = sent.pop(one), cluster.answer(one)
-                    if isinstance(answer, Died):
-                        answer = {**_entry(job), "error": answer.reason, "seconds": 0.0}
-                    yield answer
-        finally:
-            cluster.end(list(sent))
+    return found

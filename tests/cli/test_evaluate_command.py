@@ -315,6 +315,8 @@ def test_a_cluster_measures_and_may_lose_a_worker(
     monkeypatch.setattr(cluster, "connected", OneProcess("alley_2").connected)
     assert evaluate("depth", "sintel", out, *address) == 7
     assert "alley_2: the worker died" in capsys.readouterr().err
+    said = json.loads((out / "evaluation.json").read_text())["sequences"][0]
+    assert said["state"] == "failed" and said["error"] == "the worker died"
     rows = sequences_of(out)
     assert rows["alley_2"]["state"] == "failed" and rows["bandage_1"]["state"] == "measured"
     monkeypatch.setattr(cluster, "connected", OneProcess().connected)
@@ -336,6 +338,55 @@ def test_another_configuration_is_not_mixed_in(tmp_path: Path, capsys: Captured)
     (mine / "letter.txt").write_text("dear")
     assert evaluate("pose", "sintel", mine, "--overwrite") == 2
     assert (mine / "letter.txt").read_text() == "dear"
+    (mine / "config.json").write_text('{"model": "of somebody else"}')
+    assert evaluate("pose", "sintel", mine, "--overwrite") == 2
+    assert (mine / "letter.txt").read_text() == "dear"
+    (out / "letter.txt").write_text("dear")
+    assert evaluate("pose", "sintel", out, "--overwrite") == 2
+    assert "1 other thing (letter.txt)" in capsys.readouterr().err
+    assert (out / "letter.txt").read_text() == "dear"
+
+
+def test_an_evaluation_that_replaced_another_is_resumed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert evaluate("pose", "sintel", out, "--size", "256", "--overwrite") == 0
+    file = out / "sequences" / "alley_2.json"
+    before = file.stat().st_mtime_ns
+    assert evaluate("pose", "sintel", out, "--size", "256") == 0
+    assert file.stat().st_mtime_ns == before
+
+
+def test_an_error_nobody_thought_of_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(*_: object) -> Reconstruction:
+        raise ZeroDivisionError("1/0")
+
+    monkeypatch.setattr(pose, "reconstruct_sequence", fails)
+    entry = measured("align3r/pose/sintel", "alley_2", tmp_path / "sequences", SETS / "sintel")
+    assert entry["state"] == "failed" and entry["error"] == "ZeroDivisionError: 1/0"
+    assert entry["hint"] == "the traceback is in sequences/alley_2.json"
+    stored = json.loads((tmp_path / "sequences" / "alley_2.json").read_text())
+    assert "in fails" in stored["traceback"]
+
+
+def test_a_scene_with_unknown_poses_is_left_out_where_the_paper_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = dataset("sintel").read(SETS / "sintel", "alley_2")
+    poses = whole.truth.world_from_cam.copy()
+    poses[3] = np.nan
+    lost = replace(whole, truth=replace(whole.truth, world_from_cam=poses))
+    monkeypatch.setattr(Dataset, "read", lambda *_: lost)
+    entry = measured("monst3r/pose/scannet", "alley_2", tmp_path, SETS)
+    assert entry["state"] == "left out"
+    assert entry["error"].startswith("1 of 2 frames have no pose")
+
+
+def test_a_sequence_that_is_too_short_is_left_out(tmp_path: Path) -> None:
+    entry = measured("align3r/depth/bonn", "rgbd_bonn_balloon2", tmp_path, SETS / "bonn")
+    assert entry["state"] == "left out"
+    assert entry["error"].endswith("and the protocol asks for 32 or more")
 
 
 @pytest.mark.parametrize(
@@ -399,8 +450,9 @@ def test_single_images_with_a_network(tmp_path: Path, weights: Path, capsys: Cap
 
 def test_the_embedded_model_sees_no_depth_in_one_image(tmp_path: Path, capsys: Captured) -> None:
     root = moge_root(tmp_path / "nyu")
-    assert evaluate("mono", "nyuv2", tmp_path / "out", root=root) == 7
+    assert evaluate("mono", "nyuv2", tmp_path / "out", root=root) == 2
     assert "sees no depth in a single image" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_views_with_a_network(tmp_path: Path, weights: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from align3r.evaluate.metrics import DEPTH_METRICS, GAUGES
 from align3r.evaluate.one_sequence import reader_of
 from align3r.evaluate.protocol_table import PROTOCOLS, ROWS, protocol, published
 from align3r.evaluate.protocols import Pick, Protocol
-from align3r.evaluate.running import choose_sequences, resolved
+from align3r.evaluate.running import choose_sequences, configuration, resolved
 from align3r.evaluate.summary import summarise
 from align3r.evaluate.tasks.reconstructing import with_options
 from align3r.evaluate.tasks.table import TASKS, measurer
@@ -63,6 +65,17 @@ def test_the_papers_rows_are_what_they_print() -> None:
     assert set(DEPTH_METRICS) >= {"abs_rel", "delta1"}
 
 
+def test_a_row_is_of_the_paper_that_prints_it() -> None:
+    """Papers print different figures of the same network."""
+    rows = [row for row in published("cut3r/depth/sintel") if row.method == "VGGT"]
+    assert [(row.source, row.values["scale.abs_rel"]) for row in rows] == [
+        ("TTT3R (second-hand)", 0.287),
+        ("StreamVGGT (second-hand)", 0.298),
+    ]
+    assert "VGGT" in {row.method for row in published("roma/two-view/scannet1500")}
+    assert "SuperGlue" not in {row.method for row in published("loftr/two-view/scannet1500")}
+
+
 @pytest.mark.parametrize(
     ("pick", "n", "chosen"),
     [
@@ -73,6 +86,7 @@ def test_the_papers_rows_are_what_they_print() -> None:
         (Pick(stride=3, most=4), 1, []),
         (Pick(least=1), 1, [0]),
         (Pick(start=30), 20, []),
+        (Pick(start=30), 31, []),
         (Pick(drawn=10, least=50), 49, []),
     ],
 )
@@ -109,6 +123,32 @@ def test_sequences_are_those_of_the_list_that_are_there() -> None:
         choose_sequences(row, ["bandage_1"], [])
 
 
+def test_a_name_with_brackets_is_its_own_pattern() -> None:
+    row, there = protocol("video", "rgbd"), ["clip[1]", "clip1", "other"]
+    assert choose_sequences(row, there, ["clip[1]"]) == ["clip[1]", "clip1"]
+    assert choose_sequences(row, ["clip[1]"], ["clip[1]"]) == ["clip[1]"]
+
+
+@pytest.mark.parametrize("paper", ["fin3r", "vggt"])
+def test_only_what_the_papers_test_on_counts(paper: str) -> None:
+    there = ["test/1", "test/2", "train/3"]
+    assert choose_sequences(protocol("multi-view", "re10k", paper), there, []) == there[:2]
+    there = ["apple/1", "ball/1", "suitcase/2", "vase/3"]
+    assert choose_sequences(protocol("multi-view", "co3d", paper), there, []) == [
+        "apple/1",
+        "vase/3",
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in ROWS if row.pick.start and row.reader.get("association") != "rows"],
+    ids=lambda row: row.name,
+)
+def test_frames_that_papers_count_by_their_files_are_counted_over_all(row: Protocol) -> None:
+    assert row.reader["need"] == "none"
+
+
 def test_every_twentieth_of_those_that_the_pattern_takes() -> None:
     row = protocol("depth", "flyingthings3d")
     there = [f"TEST/A/{k:04d}/left" for k in range(45)] + ["TRAIN/A/0000/left"]
@@ -123,11 +163,25 @@ def test_options_that_change_what_is_measured_are_refused(prescribed: dict[str, 
         resolved(protocol("pose", "sintel"), with_options(Options(), prescribed))
 
 
-def test_the_options_of_the_protocol_win() -> None:
+def test_the_options_of_the_protocol_win(caplog: pytest.LogCaptureFixture) -> None:
     options = with_options(Options(model="geometric"), {"pairs.graph": "swin", "input.size": 256})
     found = resolved(protocol("multi-view", "co3d"), options)
     assert found.pairs.graph == "complete" and found.align.flow_weight == 0
     assert found.input.size == 256
+    assert caplog.messages == [
+        "fin3r/multi-view/co3d takes pairs.graph = complete, not swin",
+    ]
+
+
+def test_single_images_need_a_learned_model() -> None:
+    with pytest.raises(UsageError, match="geometric sees no depth in a single image"):
+        resolved(protocol("mono", "nyuv2"), Options(model="geometric"))
+
+
+def test_whether_to_overwrite_is_no_part_of_what_is_measured(tmp_path: Path) -> None:
+    row, options = protocol("pose", "sintel"), Options(model="geometric")
+    again = with_options(options, {"output.overwrite": True})
+    assert configuration(row, tmp_path, options) == configuration(row, tmp_path, again)
 
 
 def entry(name: str, **row: float | None) -> dict[str, object]:

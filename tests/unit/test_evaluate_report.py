@@ -49,11 +49,20 @@ def test_ours_stands_before_the_published_rows(summary: Summary) -> None:
     assert ["Align3R", "0.128", "0.042", "Align3R, Table 3"] in [list(row) for row in rows]
 
 
+def test_published_figures_keep_their_digits() -> None:
+    entries = [measured("a", ate_m=0.123456, rpe_trans_m=0.02, rpe_rot_deg=1.0)]
+    config = {"options": {"model": "geometric"}}
+    found = summarise(protocol("pose", "sintel"), entries, config, wanted=["a"])
+    cells = {row[0]: row for row in comparison_table(found)[1]}
+    assert cells["DUSt3R, without flow"][3] == "11.426"
+    assert cells["**align3r, geometric**"][1] == "0.1235"
+
+
 def test_everything_that_is_not_measured_is_said(summary: Summary) -> None:
     said = " ".join(remarks(summary))
     assert "1 of 4 sequences are measured" in said
     assert "Not in the folder, or not asked for: f." in said
-    assert "Failed: c|d: x.png is damaged." in said
+    assert "Failed: c|d: x.png is damaged. Hint: copy it." in said
     assert "Left out: e: it has 1 frames." in said
     assert "a<b: 1 of 3 images have no pose" in said
 
@@ -71,7 +80,9 @@ def test_names_cannot_break_a_page(summary: Summary, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "a&lt;b" in page and "a<b" not in page
     assert "sequences/a~b.path.png" in page
-    assert json.loads((tmp_path / "evaluation.json").read_text())["mean"]["ate_m"] == 0.1
+    about = json.loads((tmp_path / "evaluation.json").read_text())
+    assert about["mean"]["ate_m"] == 0.1 and about["sequences"][1]["hint"] == "copy it"
+    assert '<th class="words">source</th>' in page and "<th>RPE trans</th></tr>" in page
     assert "c\\|d" in markdown_table((["x"], [["c|d"]]))
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from align3r.config import Options
 from align3r.datasets.centred_view import centred_view
 from align3r.datasets.depth_sample import DepthSample
-from align3r.errors import UsageError
 from align3r.evaluate.metrics import MogePrediction, MogeTruth, moge_errors
 from align3r.evaluate.pictures import single_depth
 from align3r.evaluate.protocols import Protocol
@@ -19,7 +18,6 @@ from align3r.evaluate.tasks.point_maps import point_maps
 from align3r.evaluate.tasks.values import Measured
 from align3r.geometry.cameras import rays
 from align3r.io.png import write_image
-from align3r.pairwise.registry import MODELS
 from align3r.progress import Report
 
 
@@ -27,15 +25,9 @@ def measure(sample: DepthSample, protocol: Protocol, options: Options, report: R
     """Points of the first view of the pair (image, image), enlarged bilinearly to the true depth.
 
     Raises:
-        UsageError: The model needs a camera that moves.
         InputError: The sample's camera makes no sense.
         Align3rError: What predictors raise.
     """
-    if MODELS[options.model].finds_flow:
-        raise UsageError(
-            f"--model {options.model} sees no depth in a single image",
-            hint="name a learned model: --model dust3r, with --weights if you have your own",
-        )
     view = centred_view(sample, protocol.size or sample.size)
     width, height = view.size
     with tempfile.TemporaryDirectory(prefix="align3r-image-") as folder:

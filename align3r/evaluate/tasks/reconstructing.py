@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,11 @@ def with_options(options: Options, prescribed: Mapping[str, Any]) -> Options:
         inner = replace(getattr(options, group), **{field: value})
         options = replace(options, **{group: inner})
     return options
+
+
+def option(options: Options, name: str) -> Any:
+    """The value of an option that is named as `pairs.graph` is."""
+    return attrgetter(name)(options)
 
 
 def with_rate(options: Options, sequence: Sequence) -> Options:
