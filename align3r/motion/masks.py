@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,10 +18,25 @@ _LEAST_AREA = 0.0007
 _HALF = 0.5
 _LARGEST_SCORE = 30.0
 _UNKNOWN_WEIGHT = 0.02
+_REMEMBERED = 0.7
+"""Say of the memory of a neighbour in time."""
+_REACH = 6
+"""Neighbours on either side that are remembered."""
 
 
-Neighbours = Sequence[np.ndarray | None] | np.ndarray
-"""(h, w, 2) flow of each frame; None where there is none."""
+class Match(NamedTuple):
+    """Where the pixels of a frame are in one of its two neighbours."""
+
+    flow: np.ndarray
+    """(h, w, 2) pixels."""
+    valid: np.ndarray
+    """(h, w) bool: the way back leads home."""
+
+
+Neighbours = Sequence[Match | None]
+"""One match a frame; None where there is none."""
+Score = Callable[[int], np.ndarray]
+"""Frame number -> (h, w) float32."""
 
 
 def masks_of(
@@ -41,12 +57,13 @@ def masks_of(
 
 def _neighbour_flows(
     flows: PairFlows, n_frames: int
-) -> tuple[list[np.ndarray | None], list[np.ndarray | None]]:
+) -> tuple[list[Match | None], list[Match | None]]:
     """Flows of each frame to the next and to the previous one; None where that pair is not."""
-    to_next: list[np.ndarray | None] = [None] * n_frames
-    to_previous: list[np.ndarray | None] = [None] * n_frames
+    to_next: list[Match | None] = [None] * n_frames
+    to_previous: list[Match | None] = [None] * n_frames
     for row, (i, j) in enumerate(flows.edges.tolist()):
-        there, back = flows.forward[row], flows.backward[row]
+        there = Match(flows.forward[row], flows.forward_valid[row])
+        back = Match(flows.backward[row], flows.backward_valid[row])
         if j == i + 1:
             to_next[i], to_previous[j] = there, back
         elif j == i - 1:
@@ -63,6 +80,7 @@ def motion_masks(
     images: np.ndarray | None = None,
     to_next: Neighbours | None = None,
     to_previous: Neighbours | None = None,
+    in_time: Literal["median", "memory"] = "median",
 ) -> np.ndarray:
     """Moving regions, cleaned in time and space.
 
@@ -74,9 +92,12 @@ def motion_masks(
         noise: Such a deviation, in pixels; found from the disagreement if not given.
         weight: (N, h, w) how many pairs have a say in each pixel; equal if not given.
         images: (N, h, w, 3) uint8 RGB; with them a mask ends where the image has an edge.
-        to_next: Flow from each frame to the next, to look at neighbours in time; a frame without
-            one of its flows is left as it is.
-        to_previous: Flow from each frame to the one before.
+        to_next: From each frame to the next, to look at neighbours in time; a frame without one of
+            its matches is left as it is.
+        to_previous: From each frame to the one before.
+        in_time: `median` of each pixel and its two neighbours; `memory` of more of them, for a
+            disagreement with a depth that was made of the same flows: that explains what moves
+            along an epipolar line in some frames, and not in those around them.
 
     Returns:
         (N, h, w) bool, True = moving.
@@ -92,16 +113,16 @@ def motion_masks(
         known = disagreement[k].astype(np.float32) / np.float32(unit)
         return np.asarray(np.nan_to_num(known, nan=0.0))
 
+    def say(k: int) -> np.ndarray:
+        known = np.isfinite(disagreement[k]).astype(np.float32)
+        return known if weight is None else np.asarray(known * weight[k] / (1 + weight[k]))
+
     def one(k: int) -> np.ndarray:
         steady = score(k)
-        if to_next is not None and to_previous is not None and 0 < k < len(disagreement) - 1:
-            beside = (score(k - 1), to_previous[k]), (score(k + 1), to_next[k])
-            steady = _median_in_time(steady, *beside)
+        if to_next is not None and to_previous is not None:
+            steady = _IN_TIME[in_time](k, score, say, to_next=to_next, to_previous=to_previous)
         if images is not None:
-            say = np.isfinite(disagreement[k]).astype(np.float32)
-            if weight is not None:
-                say *= weight[k] / (1 + weight[k])
-            steady = _along_image(steady, say, images[k])
+            steady = _along_image(steady, say(k), images[k])
         return _with_hysteresis(steady, threshold)
 
     masks = np.empty(disagreement.shape, bool)
@@ -110,14 +131,50 @@ def motion_masks(
     return masks
 
 
-def _median_in_time(score: np.ndarray, *beside: tuple[np.ndarray, np.ndarray | None]) -> np.ndarray:
+def _median_in_time(
+    k: int, score: Score, _say: Score, *, to_next: Neighbours, to_previous: Neighbours
+) -> np.ndarray:
     """Each pixel takes the median of itself and its matches one frame before and after."""
-    warped = []
-    for other, flow in beside:
-        if flow is None:
-            return score
-        warped.append(backward_warp(other, flow.astype(np.float32)))
-    return np.asarray(np.median(np.stack([score, *warped]), 0))
+    own, there, back = score(k), to_next[k], to_previous[k]
+    if there is None or back is None or not 0 < k < len(to_next) - 1:
+        return own
+    beside = (score(k - 1), back.flow), (score(k + 1), there.flow)
+    warped = [backward_warp(other, flow.astype(np.float32)) for other, flow in beside]
+    return np.asarray(np.median(np.stack([own, *warped]), 0))
+
+
+def _memory_in_time(
+    k: int, score: Score, say: Score, *, to_next: Neighbours, to_previous: Neighbours
+) -> np.ndarray:
+    """Each pixel takes the mean of itself and what its matches remember.
+
+    The mean of the squared logarithms: logarithms, so that no single score decides; squares, so
+    that frames in which a thing is seen to move count more than those in which a static scene
+    happens to explain it.
+    """
+
+    def squares(i: int) -> np.ndarray:
+        weight = np.maximum(say(i), _UNKNOWN_WEIGHT)
+        return np.stack([weight * np.log1p(np.minimum(score(i), _LARGEST_SCORE)) ** 2, weight], -1)
+
+    total = squares(k)
+    for step, matches in ((1, to_next), (-1, to_previous)):
+        carried = np.zeros_like(total)
+        # From the farthest one inwards, each handing on what it has from behind it.
+        for near in range(k + step * (_REACH - 1), k - step, -step):
+            inside = 0 <= min(near, near + step) and max(near, near + step) < len(matches)
+            match = matches[near] if inside else None
+            if match is None:
+                carried = np.zeros_like(total)
+                continue
+            beyond = carried + squares(near + step)
+            moved = backward_warp(beyond, match.flow.astype(np.float32))
+            carried = _REMEMBERED * match.valid[..., None] * moved
+        total = total + carried
+    return np.asarray(np.expm1(np.sqrt(total[..., 0] / total[..., 1])))
+
+
+_IN_TIME = {"median": _median_in_time, "memory": _memory_in_time}
 
 
 def _along_image(score: np.ndarray, say: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from align3r.motion.masks import motion_masks
+from align3r.motion.masks import Match, motion_masks
 
 SHAPE = (96, 128)
 STILL = 0.5
@@ -25,6 +27,10 @@ def square(side: int = 30, at: tuple[int, int] = (30, 40)) -> np.ndarray:
 
 def no_flow(n: int) -> np.ndarray:
     return np.zeros((n, *SHAPE, 2), np.float16)
+
+
+def matches(flow: np.ndarray, *, valid: bool = True) -> list[Match | None]:
+    return [Match(one, np.full(one.shape[:2], valid)) for one in flow]
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -88,8 +94,8 @@ def test_a_flash_of_one_frame_goes_and_what_stays_does_not() -> None:
     given[:, 30:60, 40:70] = 9.0
     flash = square(24, at=(60, 90))
     given[2][flash] = 9.0
-    flow = no_flow(5)
-    masks = motion_masks(given, threshold=6.0, to_next=flow, to_previous=flow)
+    still = matches(no_flow(5))
+    masks = motion_masks(given, threshold=6.0, to_next=still, to_previous=still)
     assert not (masks[2] & flash).any()
     assert all(iou(mask, square()) > 0.95 for mask in masks)
     assert (motion_masks(given, threshold=6.0)[2] & flash).any()
@@ -102,9 +108,11 @@ def test_neighbours_in_time_are_found_along_the_flow() -> None:
         given[k][square(16, at=(30, 5 + 22 * k))] = 9.0
     to_next, to_previous = no_flow(n), no_flow(n)
     to_next[..., 0], to_previous[..., 0] = 22, -22
-    along = motion_masks(given, threshold=6.0, to_next=to_next, to_previous=to_previous)
+    beside = matches(to_next), matches(to_previous)
+    along = motion_masks(given, threshold=6.0, to_next=beside[0], to_previous=beside[1])
     assert all(iou(along[k], square(16, at=(30, 5 + 22 * k))) > 0.8 for k in range(n))
-    ahead = motion_masks(given, threshold=6.0, to_next=no_flow(n), to_previous=no_flow(n))
+    still = matches(no_flow(n))
+    ahead = motion_masks(given, threshold=6.0, to_next=still, to_previous=still)
     assert not ahead[1:-1].any()
 
 
@@ -113,12 +121,63 @@ def test_a_frame_without_a_flow_to_its_neighbour_is_left_as_it_is() -> None:
     flash = square()
     given[1][flash] = given[2][flash] = 9.0
     given[3] = np.roll(given[2], 50, 1)
-    to_next: list[np.ndarray | None] = [*no_flow(5)]
+    to_next, to_previous = matches(no_flow(5)), matches(no_flow(5))
     to_next[1] = None
-    masks = motion_masks(given, threshold=6.0, to_next=to_next, to_previous=no_flow(5))
+    masks = motion_masks(given, threshold=6.0, to_next=to_next, to_previous=to_previous)
     alone = motion_masks(given, threshold=6.0)
     np.testing.assert_array_equal(masks[1], alone[1])
     assert not masks[3].any()
+
+
+def remembered(
+    given: np.ndarray, to_next: Sequence[Match | None], to_previous: Sequence[Match | None]
+) -> np.ndarray:
+    return motion_masks(
+        given, threshold=6.0, to_next=to_next, to_previous=to_previous, in_time="memory"
+    )
+
+
+def test_what_a_static_scene_explains_in_some_frames_is_found_in_those_around_them() -> None:
+    given, still = evidence(9), matches(no_flow(9))
+    given[:, 30:60, 40:70] = 9.0
+    given[3:5, 30:60, 40:70] = 0.05
+    alone = motion_masks(given, threshold=6.0)
+    assert not alone[3].any() and not alone[4].any()
+    masks = remembered(given, still, still)
+    assert all(iou(mask, square()) > 0.9 for mask in masks)
+
+
+def test_nothing_is_handed_on_where_the_way_back_does_not_lead_home() -> None:
+    given = evidence(9)
+    given[:, 30:60, 40:70] = 9.0
+    given[3:5] = 0.05
+    hidden = matches(no_flow(9), valid=False)
+    masks = remembered(given, hidden, hidden)
+    np.testing.assert_array_equal(masks, motion_masks(given, threshold=6.0))
+
+
+def test_nothing_is_handed_on_across_a_frame_without_a_match() -> None:
+    given = evidence(7)
+    given[:3, 30:60, 40:70] = 9.0
+    to_next, to_previous = matches(no_flow(7)), matches(no_flow(7))
+    to_next[2] = to_previous[3] = None
+    masks = remembered(given, to_next, to_previous)
+    assert all(iou(mask, square()) > 0.95 for mask in masks[:3])
+    assert not masks[3:].any()
+
+
+def test_a_memory_forgets_a_flash_and_follows_what_travels() -> None:
+    given = evidence(9)
+    given[4][square(24, at=(60, 90))] = 9.0
+    still = matches(no_flow(9))
+    assert not remembered(given, still, still).any()
+    given, n = evidence(5), 5
+    for k in range(n):
+        given[k][square(16, at=(30, 5 + 22 * k))] = 9.0
+    ahead, back = no_flow(n), no_flow(n)
+    ahead[..., 0], back[..., 0] = 22, -22
+    masks = remembered(given, matches(ahead), matches(back))
+    assert all(iou(masks[k], square(16, at=(30, 5 + 22 * k))) > 0.8 for k in range(n))
 
 
 def test_what_nobody_knows_does_not_move() -> None:

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from align3r.geometry.cameras import image_centre
 from align3r.io.storage import Storage
-from align3r.motion.masks import motion_masks
+from align3r.motion.masks import Match, motion_masks
 from align3r.pairwise.geometric.answers import DENSE, DenseDepth, answer_pairs, dense_depths
 from align3r.pairwise.geometric.calibrate import CalibratedScene, find_scene
 from align3r.pairwise.geometric.depth import FUSED, FusedDepth, PixelModel, flat, fuse
@@ -113,8 +113,9 @@ class GeometricPredictor:
             disagreement,
             threshold=self._motion_threshold,
             images=images,
-            to_next=[*(flows.get(k, k + 1)[0] for k in range(n - 1)), None],
-            to_previous=[None, *(flows.get(k, k - 1)[0] for k in range(1, n))],
+            to_next=[*(Match(*flows.get(k, k + 1)) for k in range(n - 1)), None],
+            to_previous=[None, *(Match(*flows.get(k, k - 1)) for k in range(1, n))],
+            in_time="memory",
         )
 
 
