@@ -13,6 +13,7 @@ import fuzz_samples as samples
 import numpy as np
 
 from align3r.config import CameraOptions, InputOptions
+from align3r.datasets.sequence import Sequence
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,32 @@ def _read_truth(folder: Path, name: str) -> None:
             truth.moving(i)
 
 
+def _read_dataset(folder: Path, name: str) -> None:
+    from align3r.datasets.table import dataset
+
+    root, reader = folder / name.split("/")[0], dataset(name.split("/")[0])
+    for found in reader.names(root):
+        if reader.kind == "pairs":
+            reader.read_pairs(root, found)
+        elif reader.kind == "samples":
+            reader.read_sample(root, found)
+        elif reader.kind == "images":
+            list(reader.stream(root, found))
+        else:
+            _read_sequence(reader.read(root, found))
+
+
+def _read_sequence(sequence: Sequence) -> None:
+    truth = sequence.truth
+    for i in range(len(sequence)):
+        sequence.image(i)
+        for layer in (truth.depth, truth.moving):
+            if layer is not None:
+                layer(i)
+        if truth.flow is not None and i + 1 < len(sequence):
+            truth.flow(i)
+
+
 def _command(folder: Path, name: str) -> None:
     """The whole command: an exit code that is no accident, words, no traceback, no output."""
     from align3r.cli.main import main
@@ -244,6 +271,7 @@ READERS = {
         Reader("batch: finished", samples.write_result, _read_finished, only="out/scene.json"),
         Reader("weights", samples.write_weights, _read_weights),
         Reader("truth: npz, TUM folder", samples.write_truth, _read_truth),
+        Reader("data sets", samples.write_datasets, _read_dataset),
         Reader("whole command", samples.write_inputs, _command, slow=3),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,30 @@ def write_export(folder: Path) -> None:
     from align3r.io.exports import export
 
     export(sample_scene(), "colmap", folder / "colmap")
+
+
+DATASETS = {
+    "7scenes": "7scenes",
+    "bonn": "bonn",
+    "co3d": "co3d",
+    "davis": "davis",
+    "hypersim": "hypersim",
+    "kitti": "kitti",
+    "moge": "moge_eval",
+    "pointodyssey": "pointodyssey",
+    "re10k": "re10k",
+    "sa1b": "sa1b",
+    "scannet1500": "scannet1500",
+    "sintel": "sintel",
+    "spring": "spring",
+    "tartanair": "tartanair",
+    "tum": "tum",
+    "vkitti2": "vkitti",
+}
+"""Row of the table -> folder of its sample in the true format."""
+
+
+def write_datasets(folder: Path) -> None:
+    every = REPOSITORY / "tests" / "golden" / "evaluation" / "datasets"
+    for name, sample in DATASETS.items():
+        shutil.copytree(every / sample, folder / name)
