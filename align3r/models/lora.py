@@ -82,7 +82,7 @@ class LoraSettings:
 
 
 def keep_feature_norms(adapted: Tensor, base: Tensor) -> Tensor:
-    """y1 * |y0| / (|y1| + 1e-6), for queries, keys and values of each token.
+    """`y1 |y0| / (|y1| + 1e-6)`, for queries, keys and values of each token.
 
     Gradients pass through both norms, which are computed in float32 at least.
 
@@ -99,7 +99,7 @@ def keep_feature_norms(adapted: Tensor, base: Tensor) -> Tensor:
 
 
 def keep_weight_norm(weight: Tensor, delta: Tensor, renorm: Renorm) -> Tensor:
-    """W + dW with the norm of W, (out, in): (W + dW) |W| / |W + dW|, or W + dW for `none`."""
+    """W + dW with the norm of W, (out, in): `(W + dW) |W| / |W + dW|`."""
     adapted = weight + delta
     if renorm == "none":
         return adapted

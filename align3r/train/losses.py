@@ -70,7 +70,7 @@ def in_first_camera(points: Tensor, world_from_cam: Tensor) -> Tensor:
 
 
 def confidence_term(distance: Tensor, confidence: Tensor, *, weight: float) -> Tensor:
-    """C d - weight log C, (...): DUSt3R, equation 4; least at C = weight / d.
+    """`C d - weight log C`, (...): DUSt3R, equation 4; least at C = weight / d.
 
     Args:
         distance: (...) d of a prediction from its label, at least 0.
@@ -122,8 +122,8 @@ def distillation_losses(
 ) -> Tensor:
     """Fin3R's loss of what a view shows in its own camera, (B,): mean over the valid pixels.
 
-    L_i = beta |D / m(D) - D* / m(D*)|^2 - lambda log beta, with the teacher's label D*, whose shift
-    along z is taken out beforehand, and m the normaliser. 0 for an image without a valid pixel.
+    `L_i = beta |D / m(D) - D* / m(D*)|^2 - lambda log beta`, with the teacher's label D*, whose
+    shift along z is taken out beforehand, and m the normaliser. 0 for an image with no valid pixel.
 
     Args:
         prediction: (B, H, W, C) D: depth (C = 1) or points (C = 3).
@@ -148,7 +148,7 @@ def distillation_losses(
 
 
 def fin3r_loss(distillation: Tensor, replay: Tensor, multi_view: Tensor) -> Tensor:
-    """Fin3R's whole loss, (): (1 / N) sum_i (L_distill(i) + [i is one of several] L_point(i)).
+    """Fin3R's whole loss, (): `(1 / N) sum_i (L_distill(i) + [i is one of several] L_point(i))`.
 
     Args:
         distillation: (N,) of every image, from `distillation_losses`.
@@ -181,7 +181,7 @@ def mean_over_images(losses: Tensor, valid: Tensor) -> Tensor:
 
 @torch.no_grad()
 def affine_invariant_errors(depth: Tensor, label: Tensor, valid: Tensor) -> Tensor:
-    """Mean of |s d + t - d*| / d* over the valid pixels of each image, (B,), for validation.
+    """Mean of `|s d + t - d*| / d*` over the valid pixels of each image, (B,), for validation.
 
     s >= 0 and t are those of each image that make the sum of the squares of these relative errors
     least, in closed form, so neither the scale nor the shift of a prediction counts.

@@ -18,8 +18,8 @@ def image_shift(
 ) -> Array:
     """How far a point moves in the second image when its scale is off by delta: (..., 2) pixels.
 
-    du = d f (X2 Tz - Tx Z2) / (Z2 (Z2 + d (Z2 - Tz))), dv with Y2 and Ty; no approximation. Without
-    a translation it is 0: in the first view, and for a camera that only turns.
+    `du = d f (X2 Tz - Tx Z2) / (Z2 (Z2 + d (Z2 - Tz)))`, dv with Y2 and Ty; no approximation.
+    Without a translation it is 0: in the first view, and for a camera that only turns.
 
     Args:
         point_in_b: (..., 3) p2, in the second camera, OpenCV axes; Z2 > 0.
@@ -33,7 +33,7 @@ def image_shift(
 def image_shift_for_small(
     point_in_b: Array, translation: Array, focal: Array | float, delta: Array | float
 ) -> Array:
-    """`image_shift` to the first order in delta: (..., 2) pixels, d f (c Tz - Tx) / Z2.
+    """`image_shift` to the first order in delta: (..., 2) pixels, `d f (c Tz - Tx) / Z2`.
 
     With c = X2 / Z2, which neighbours along a boundary share: so the shift goes with the inverse of
     depth. It is 1 + d (Z2 - Tz) / Z2 times the true one, and points along the epipolar line.
@@ -52,7 +52,7 @@ def image_spread(
 ) -> Array:
     """Standard deviation of where a point is seen, for d ~ N(0, sigma^2): (..., 2) pixels.
 
-    To the first order: s f |c Tz - Tx| / Z2.
+    To the first order: `s f |c Tz - Tx| / Z2`.
 
     Args:
         point_in_b: (..., 3) p2, in the second camera; Z2 > 0.
