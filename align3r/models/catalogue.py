@@ -15,10 +15,10 @@ NON_COMMERCIAL = "CC BY-NC-SA 4.0, non-commercial"
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """Weights that somebody else published on the hub."""
+    """Weights that somebody else published, on the hub for the most part."""
 
     repo: str
-    """Owner and repository."""
+    """Owner and repository; of what is to be fetched by hand, those of the authors' code."""
     kind: Literal["pair", "depth", "masks", "unknown"]
     """What commands load them as: a pair network, one for monocular depth, one that follows masks;
     unknown: no command does, Python alone."""
@@ -32,6 +32,8 @@ class Published:
     """Size of the download, about."""
     revision: str = "main"
     """Branch, tag or commit."""
+    by_hand: str = ""
+    """Name of the file that a person has to fetch, where its authors have nothing on the hub."""
 
 
 def _pair(repo: str, parameters: int, *, purpose: str, licence: str = NON_COMMERCIAL) -> Published:
@@ -110,6 +112,15 @@ CATALOGUE: dict[str, Published] = {
         licence="CC BY-NC 4.0, non-commercial",
         parameters=1_256_537_516,
         size_bytes=5_030_000_000,
+    ),
+    "cut3r": Published(
+        repo="CUT3R/CUT3R",
+        kind="unknown",
+        purpose="frame after frame, moving scenes",
+        licence=NON_COMMERCIAL,
+        parameters=793_307_858,
+        size_bytes=3_173_761_006,
+        by_hand="cut3r_512_dpt_4_64.pth",
     ),
     "depthanything-small": _depth_anything("Small"),
     "depthanything-base": _depth_anything("Base"),

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from align3r.errors import WeightsError
 from align3r.models.checkpoint import Checkpoint, read_checkpoint
+from align3r.models.cut3r.loading import fit_cut3r
 from align3r.models.hub import WANTED, has_right_hash
 from align3r.models.loading import fit
+from align3r.models.moge.loading import fit as fit_moge
+from align3r.models.vggt.loading import fit_vggt
+
+MARKS: dict[str, tuple[str, Callable[[Checkpoint], object]]] = {
+    "register_tokens.weight": ("a CUT3R", fit_cut3r),
+    "aggregator.camera_token": ("a VGGT", fit_vggt),
+    "backbone.cls_token": ("a MoGe", fit_moge),
+    "encoder.backbone.cls_token": ("a MoGe-2", fit_moge),
+}
+"""By a tensor that no other network has: what it is, and what knows whether it is whole."""
 
 OTHERS = ("depth_anything", "depth_pro", "sam2_video")
 """What `model_type` says in the config of a network that is no pair network."""
@@ -34,6 +46,10 @@ def _verify_network(checkpoint: Checkpoint) -> str:
     n = len(checkpoint.state)
     kind = checkpoint.config.get("model_type")
     if kind is None:
+        for mark, (name, fit_marked) in MARKS.items():
+            if mark in checkpoint.state:
+                fit_marked(checkpoint)
+                return f"{n} tensors make {name} network"
         network, _ = fit(checkpoint)
         return (
             f"{n} tensors make {'an Align3R' if network.takes_point_maps else 'a DUSt3R'} network"

@@ -94,6 +94,12 @@ def resolve(spec: str) -> Path | Remote:
     name, _, revision = spec.partition("@")
     path = Path(spec).expanduser()
     if published := CATALOGUE.get(name):
+        if published.by_hand:
+            raise WeightsError(
+                f"{name} is not on the hub, its authors give it elsewhere",
+                hint=f"fetch {published.by_hand} by the link in the README of github.com/"
+                f"{published.repo} and name that file",
+            )
         repo, revision = published.repo, revision or published.revision
     elif spec and path.exists():
         return path

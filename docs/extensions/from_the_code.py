@@ -99,11 +99,11 @@ class Models(SphinxDirective):
                 f"{one.parameters / 1e6:.0f} M",
                 f"{one.size_bytes / 1e9:.2f} GB",
                 one.licence,
-                nodes.literal("", one.repo),
+                nodes.literal("", f"github.com/{one.repo}" if one.by_hand else one.repo),
             )
             for name, one in CATALOGUE.items()
         ]
-        head = ("name", "for", "parameters", "download", "licence of the weights", "on the hub")
+        head = ("name", "for", "parameters", "download", "licence of the weights", "where")
         table = _table(head, rows)
         table["classes"].append("models")
         return [table]

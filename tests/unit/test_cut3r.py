@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import sys
 import weakref
 from collections.abc import Iterator
@@ -16,10 +17,13 @@ from torch import Tensor
 from align3r.errors import WeightsError
 from align3r.geometry.rigid import inverse_rigid
 from align3r.models.architecture import Cut3rArchitecture, DptSizes
+from align3r.models.catalogue import CATALOGUE
 from align3r.models.checkpoint import read_checkpoint
 from align3r.models.constructor import parse_constructor
 from align3r.models.cut3r.network import Cut3r, Cut3rOutput
 from align3r.models.cut3r.scene import anchored, camera_pose, see_view
+from align3r.models.verify import verify
+from align3r.models.weights import is_available, locate
 
 HERE = Path(__file__).parents[1] / "golden" / "multiview"
 TINY = Cut3rArchitecture(
@@ -233,7 +237,31 @@ def test_a_quarter_turn_to_the_right_looks_along_x() -> None:
     torch.testing.assert_close(pose[:3, 3], torch.tensor([7.0, 8, 9]))
 
 
-# Files of trainings
+# Files
+
+
+def test_weights_are_fetched_by_hand() -> None:
+    with pytest.raises(WeightsError, match="cut3r is not on the hub") as caught:
+        locate("cut3r")
+    assert CATALOGUE["cut3r"].by_hand in caught.value.hint
+    assert not is_available("cut3r")
+
+
+def test_networks_are_told_apart_by_their_tensors(tmp_path: Path) -> None:
+    """Each is asked what it makes of the file; sizes that are not known are its own complaint."""
+    place = tmp_path / "model.safetensors"
+    shutil.copy(HERE / "cut3r_tiny.config.json", tmp_path / "config.json")
+    shutil.copy(HERE / "cut3r_tiny.safetensors", place)
+    assert verify(tmp_path)[0] == "588 tensors make a CUT3R network"
+    (tmp_path / "config.json").unlink()
+    for name, words in (
+        ("moge_v1", "holds no MoGe"),
+        ("moge_v2", "holds no MoGe"),
+        ("vggt", "aggregator.camera_token"),
+    ):
+        shutil.copy(HERE / f"{name}_tiny.safetensors", place)
+        with pytest.raises(WeightsError, match=words):
+            verify(place)
 
 
 def test_a_config_of_omegaconf_is_read_without_it() -> None:
