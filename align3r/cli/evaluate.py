@@ -75,11 +75,12 @@ def _protocol(args: Evaluate) -> int:
 
     assert args.dataset is not None
     chosen = protocol(args.task, args.dataset, args.protocol)
-    root = _root(args)
-    out = Path(args.out or chosen.name.replace("/", "_"))
     from align3r.evaluate.running import evaluate
     from align3r.evaluate.workers import Workers
 
+    workers = Workers(jobs=args.jobs, address=args.address)
+    root = _root(args)
+    out = Path(args.out or chosen.name.replace("/", "_"))
     overwrite = args.options.output.overwrite
     with Bars(enabled=not args.quiet) as bars:
         summary = evaluate(
@@ -88,7 +89,7 @@ def _protocol(args: Evaluate) -> int:
             out,
             options=args.options,
             sequences=args.sequences,
-            workers=Workers(jobs=args.jobs, address=args.address),
+            workers=workers,
             overwrite=overwrite,
             progress=bars,
         )
@@ -136,7 +137,8 @@ def _root(args: Evaluate) -> Path:
 
 def listed() -> str:
     """A table of all protocols, and of what is published for them."""
-    from align3r.evaluate.protocol_table import ROWS, published
+    from align3r.evaluate.protocol_table import ROWS
+    from align3r.evaluate.published import published
 
     rows = [
         (

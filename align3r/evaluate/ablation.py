@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from align3r.config import Options
+from align3r.datasets.truth import Truth
 from align3r.errors import InputError, UsageError, first_line, in_words
 from align3r.evaluate.comparing import compare
 from align3r.evaluate.comparison_report import COLUMNS, RUN, Row, describe_runs
@@ -18,6 +19,7 @@ from align3r.evaluate.comparison_report import in_words as rows_in_words
 from align3r.evaluate.metrics import average_rows
 from align3r.evaluate.one_sequence import file_name, reader_of
 from align3r.evaluate.protocol_table import protocol
+from align3r.evaluate.protocols import Protocol
 from align3r.evaluate.report import markdown_table
 from align3r.evaluate.running import (
     choose_sequences,
@@ -123,7 +125,7 @@ def ablate(
     return found
 
 
-def _frames_of(dataset: str) -> Any:
+def _frames_of(dataset: str) -> Protocol:
     for task in ("video", "depth", "pose"):
         try:
             return protocol(task, dataset)
@@ -140,7 +142,7 @@ def _compare_one(
     root: Path,
     folder: Path,
     *,
-    rules: Any,
+    rules: Protocol,
     vary: Sequence[str],
     options: Options,
     report: Report,
@@ -163,11 +165,25 @@ def _compare_one(
     with image_files(sequence) as files:
         source = [str(file) for file in files]
         found = compare(
-            source, folder, vary=vary, options=options, truth=sequence.truth, progress=told
+            source,
+            folder,
+            vary=vary,
+            options=options,
+            truth=_counted(sequence.truth, rules),
+            progress=told,
         )
     for run in found.runs:
         shutil.rmtree(folder / run)
     return found.report
+
+
+def _counted(truth: Truth, rules: Protocol) -> Truth:
+    """The truth without the depth that the protocol does not count: the sky, for one."""
+    read = truth.depth
+    if read is None or not rules.depth:
+        return truth
+    bounds = next(iter(rules.depth.values()))
+    return replace(truth, depth=lambda i: bounds.counted(read(i)))
 
 
 def _averaged(done: Mapping[str, Mapping[str, Any]]) -> list[Row]:
@@ -181,7 +197,10 @@ def _averaged(done: Mapping[str, Mapping[str, Any]]) -> list[Row]:
 
 
 def _remarks(vary: Sequence[str], names: Sequence[str], failed: Mapping[str, str]) -> list[str]:
-    said = [f"Means over {len(names) - len(failed)} of {len(names)} sequences."]
+    said = [
+        f"Means over {len(names) - len(failed)} of {len(names)} sequences, which count alike.",
+        "Depth has one scale a sequence, whatever alignment the tables of the papers have.",
+    ]
     said += [f"{TABLES[axis]}." for word in vary if (axis := word.partition("=")[0]) in TABLES]
     said.append(NEEDS_WEIGHTS)
     said += [f"Failed: {name}: {why}." for name, why in failed.items()]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from align3r.errors import UsageError
 from align3r.evaluate.metrics import DepthRules
-from align3r.evaluate.protocols import Pick, PoseRules, Protocol, Published
+from align3r.evaluate.protocols import Pick, PoseRules, Protocol
+from align3r.evaluate.published import published as published
 
 _ALIGN3R = {
     "lad": DepthRules(align="lad", near=1e-3, far=70.0, clip=(1e-5, 70.0), positive=False),
@@ -290,20 +288,3 @@ def protocol(task: str, dataset: str, paper: str | None = None) -> Protocol:
 
 def _tasks() -> list[str]:
     return list(dict.fromkeys(p.task for p in ROWS))
-
-
-def published(name: str) -> tuple[Published, ...]:
-    """Rows that papers have printed for a protocol; none if they are not known."""
-    return tuple(
-        Published(method, block["source"], dict(zip(block["columns"], values, strict=True)))
-        for block in _published().get(name, ())
-        for method, values in block["rows"].items()
-    )
-
-
-@cache
-def _published() -> dict[str, Any]:
-    """`second-hand` marks what a later paper, or notes about the paper, quote."""
-    text = resources.files("align3r.evaluate").joinpath("published.json").read_text("utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found

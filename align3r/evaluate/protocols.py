@@ -128,6 +128,20 @@ class Protocol:
         return {"mono": "images", "two-view": "scenes"}.get(self.task, "sequences")
 
     @property
+    def thing(self) -> str:
+        """One of them."""
+        return self.things.removesuffix("s")
+
+    @property
+    def mean_in_words(self) -> str:
+        """For the report: what counts how much."""
+        if self.weight is not None:
+            return f"weighted by {self.weight}"
+        if self.task == "two-view":
+            return "all pairs are one list"
+        return f"every {'category' if self.groups else self.thing} counts alike"
+
+    @property
     def of_videos(self) -> bool:
         """Whether frames are picked."""
         return self.things == "sequences"

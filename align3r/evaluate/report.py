@@ -42,6 +42,9 @@ HEADS = {
 }
 """What people call the figures."""
 
+_GIVEN = ("focal", "intrinsics", "calibration")
+"""Options that tell the method what it would have to find."""
+
 REPORTS = ("evaluation.json", "sequences.csv", "report.md", "report.html")
 """The files that `write_report` writes."""
 
@@ -119,22 +122,26 @@ def sequence_table(summary: Summary) -> Table:
         ]
         for entry in summary.of_state("measured")
     ]
-    return ["sequence", "frames", "s", *map(_head, columns)], rows
+    return [summary.protocol.thing, "frames", "s", *map(_head, columns)], rows
 
 
 def remarks(summary: Summary) -> list[str]:
     """What a reader of the table has to know, a sentence each."""
     protocol, measured = summary.protocol, summary.of_state("measured")
     every = len(summary.entries) + len(summary.missing)
-    weight = f"weighted by {protocol.weight}" if protocol.weight else "every sequence counts alike"
     of_each = f"{protocol.pick.in_words()} of each; " if protocol.of_videos else ""
-    said = [f"{len(measured)} of {every} {protocol.things} are measured; {of_each}{weight}."]
+    counts = f"{len(measured)} of {every} {protocol.things} are measured"
+    said = [f"{counts}; {of_each}{protocol.mean_in_words}."]
+    given = summary.config["options"].get("camera", {})
+    known = [name for name in _GIVEN if given.get(name) is not None]
+    if known:
+        said.append(f"The camera is given ({', '.join(known)}); methods of papers do not know it.")
     if protocol.note:
         said.append(protocol.note)
     if summary.missing:
+        rest = "not that of the paper's table" if summary.published else "that of the others"
         said.append(
-            f"Not in the folder, or not asked for: {_some(summary.missing)}. The mean is not that "
-            "of the paper's table."
+            f"Not in the folder, or not asked for: {_some(summary.missing)}. The mean is {rest}."
         )
     for e in summary.of_state("failed"):
         hint = f" Hint: {e['hint']}." if e.get("hint") else ""
@@ -150,7 +157,7 @@ def _blocks(summary: Summary) -> Iterable[tuple[str, Any]]:
     yield "title", summary.protocol.name
     yield "table", comparison_table(summary)
     yield "list", remarks(summary)
-    yield "heading", "Sequences"
+    yield "heading", summary.protocol.things.capitalize()
     yield "table", sequence_table(summary)
     for entry in summary.of_state("measured"):
         for what, file in entry.get("pictures", {}).items():
@@ -249,7 +256,7 @@ def _link(path: str) -> str:
 
 def _head(column: str) -> str:
     alignment, _, metric = column.rpartition(".")
-    words = HEADS.get(metric, metric)
+    words = HEADS.get(metric, metric.upper() if "@" in metric else metric)
     return f"{words} ({alignment})" if alignment else words
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from align3r.evaluate.metrics import average_rows
 from align3r.evaluate.pose_scores import two_view_scores
-from align3r.evaluate.protocol_table import published
 from align3r.evaluate.protocols import Protocol, Published
+from align3r.evaluate.published import published
 
 _NOT_AVERAGED = ("scale", "shift", "depth_scale", "focal", "frames")
 """Of each sequence alone: a mean of them says nothing."""

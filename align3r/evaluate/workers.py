@@ -34,6 +34,11 @@ class Workers:
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise UsageError(f"--jobs is {self.jobs}", hint="it is at least 1")
+        if self.jobs > 1 and self.address is not None:
+            raise UsageError(
+                f"--jobs {self.jobs} is about this machine, and --address names a cluster",
+                hint="leave one of them out: a cluster takes as many as it has room for",
+            )
 
     def measure(self, jobs: Sequence[Job], report: Report) -> Iterator[Mapping[str, Any]]:
         """What `measure_here` returns of every job, in the order in which they end.

@@ -472,6 +472,7 @@ def test_an_ablation_keeps_tables_and_pictures(tmp_path: Path) -> None:
     runs = {row["run"]: row for row in about["mean"]}
     assert set(runs) >= {"base", "flow-off", "pairs-monst3r"}
     assert runs["pairs-monst3r"]["pairs"] > 0
+    assert runs["base"]["Abs Rel"] < 2, "without the sky"
     text = (out / "ablation.md").read_text()
     assert "Table 3" in text and "Table 2 (depth map instead" in text
     left = {path.name for path in (out / "sequences" / "alley_2").iterdir()}

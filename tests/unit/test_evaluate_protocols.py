@@ -12,8 +12,9 @@ from align3r.datasets.table import DATASETS
 from align3r.errors import InputError, UsageError
 from align3r.evaluate.metrics import DEPTH_METRICS, GAUGES
 from align3r.evaluate.one_sequence import reader_of
-from align3r.evaluate.protocol_table import PROTOCOLS, ROWS, protocol, published
+from align3r.evaluate.protocol_table import PROTOCOLS, ROWS, protocol
 from align3r.evaluate.protocols import Pick, Protocol
+from align3r.evaluate.published import _published, published
 from align3r.evaluate.running import choose_sequences, configuration, resolved
 from align3r.evaluate.summary import summarise
 from align3r.evaluate.tasks.reconstructing import with_options
@@ -47,8 +48,6 @@ def test_published_figures_stand_in_our_columns(row: Protocol) -> None:
 
 
 def test_every_published_block_belongs_to_a_protocol() -> None:
-    from align3r.evaluate.protocol_table import _published
-
     assert set(_published()) <= set(PROTOCOLS)
 
 

@@ -67,6 +67,36 @@ def test_everything_that_is_not_measured_is_said(summary: Summary) -> None:
     assert "a<b: 1 of 3 images have no pose" in said
 
 
+@pytest.mark.parametrize(
+    ("task", "name", "words"),
+    [
+        ("depth", "sintel", "weighted by pixels"),
+        ("pose", "sintel", "every sequence counts alike"),
+        ("multi-view", "co3d", "every category counts alike"),
+        ("multi-view", "re10k", "every sequence counts alike"),
+        ("mono", "nyuv2", "every image counts alike"),
+        ("two-view", "scannet1500", "all pairs are one list"),
+    ],
+)
+def test_what_counts_how_much_is_said(task: str, name: str, words: str) -> None:
+    config = {"options": {"model": "dust3r"}}
+    said = remarks(summarise(protocol(task, name), [], config, wanted=["a"]))
+    assert said[0].endswith(f"; {words}.")
+
+
+def test_a_given_camera_is_no_secret(summary: Summary) -> None:
+    assert "camera is given" not in " ".join(remarks(summary))
+    given = {"options": {"model": "geometric", "camera": {"focal": 500.0, "intrinsics": None}}}
+    said = remarks(summarise(summary.protocol, summary.entries, given, wanted=[]))
+    assert "The camera is given (focal); methods of papers do not know it." in said
+
+
+def test_a_table_of_ours_is_no_papers(summary: Summary) -> None:
+    found = summarise(protocol("video", "rgbd"), [], summary.config, wanted=["a"])
+    assert "The mean is that of the others." in " ".join(remarks(found))
+    assert "not that of the paper's table" in " ".join(remarks(summary))
+
+
 def test_the_csv_is_read_back(summary: Summary) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(summary))))
     assert [row["sequence"] for row in rows] == ["a<b", "c|d", "e", "mean"]

@@ -46,6 +46,8 @@ def test_nothing_to_measure_starts_nobody() -> None:
         assert list(one.measure([], as_report(False))) == []
 
 
-def test_there_is_a_worker() -> None:
+def test_workers_are_somewhere() -> None:
     with pytest.raises(UsageError, match="--jobs is 0"):
         Workers(jobs=0)
+    with pytest.raises(UsageError, match="--jobs 2 is about this machine"):
+        Workers(jobs=2, address="auto")

@@ -37,6 +37,10 @@ class DepthRules:
     positive: bool = True
     """A prediction of zero or less is none; the papers take it as it is."""
 
+    def counted(self, gt: np.ndarray) -> np.ndarray:
+        """True depth, nan where it does not count."""
+        return np.where((gt > self.near) & (gt < self.far), gt, np.nan)
+
 
 class _Pixels(NamedTuple):
     """True depth g, aligned prediction p and p at least `FLOOR`, (n,) each."""

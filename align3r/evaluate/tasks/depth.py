@@ -84,7 +84,7 @@ def measure(sequence: Sequence, protocol: Protocol, options: Options, report: Re
 def _counted(pairs: DepthPairs, rules: DepthRules, i: int) -> tuple[np.ndarray, np.ndarray]:
     """Both depths of a frame, the true one unknown where it does not count."""
     gt, pred = pairs.frame(i)
-    return np.where((gt > rules.near) & (gt < rules.far), gt, np.nan), pred
+    return rules.counted(gt), pred
 
 
 def consistency(pairs: DepthPairs) -> dict[str, float]:
