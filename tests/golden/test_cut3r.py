@@ -19,9 +19,10 @@ from align3r.models.architecture import Cut3rArchitecture
 from align3r.models.checkpoint import Checkpoint
 from align3r.models.cut3r.head import camera_encoding, colours
 from align3r.models.cut3r.loading import fit_cut3r, load_cut3r
-from align3r.models.cut3r.network import Cut3r, Cut3rOutput, Cut3rState, state_positions
+from align3r.models.cut3r.network import Cut3r, state_positions
 from align3r.models.cut3r.rays import ray_map
 from align3r.models.cut3r.scene import camera_pose, see_view
+from align3r.models.cut3r.values import Cut3rOutput, Cut3rState
 from align3r.models.heads import activate
 from align3r.models.rope import rotation
 

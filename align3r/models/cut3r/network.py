@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -18,57 +17,13 @@ from align3r.models.architecture import Cut3rArchitecture
 from align3r.models.croco import CrocoNetwork
 from align3r.models.cut3r.head import Cut3rHead, colours, dense
 from align3r.models.cut3r.memory import PoseMemory
+from align3r.models.cut3r.values import Cut3rOutput, Cut3rState, EncodedView, Flag
 from align3r.models.heads import Grid, activate
 from align3r.models.rope import Rotation, grid_positions, in_half, rotation
 from align3r.models.transformer import NORM_EPS, Blocks, EncoderBlock, Linear, PatchEmbed
 
 RAY = 6
 """Channels of a ray map: origin and direction."""
-
-Flag = bool | Tensor
-"""For all items of a batch, or (B,) of them."""
-
-
-@dataclass(frozen=True)
-class Cut3rState:
-    """What is known of the frames so far, for B videos; its size never changes."""
-
-    tokens: Tensor
-    """(B, S, D) float32 state."""
-    memory: Tensor
-    """(B, M, 2D) float32 pose memory."""
-    is_fresh: bool
-    """Whether no frame has been seen yet."""
-
-
-@dataclass(frozen=True)
-class EncodedView:
-    """An image, a ray map or both, of B videos, before the state sees it."""
-
-    tokens: Tensor
-    """(B, N, E) float32."""
-    grid: Grid
-    """Rows h and columns w of tokens; N = h * w."""
-    has_image: bool
-    """Whether there is anything to learn from it: a ray map alone is a question."""
-
-
-@dataclass(frozen=True)
-class Cut3rOutput:
-    """What CUT3R says of a view; its length unit is metric where the training data's was."""
-
-    own_points: Tensor
-    """(B, H, W, 3) float32, in this view's camera."""
-    own_confidence: Tensor
-    """(B, H, W) float32, at least 1."""
-    points: Tensor
-    """(B, H, W, 3) float32, in the first view's camera."""
-    confidence: Tensor
-    """(B, H, W) float32, at least 1."""
-    camera: Tensor
-    """(B, 7) float32 pose in the first view's camera: translation, unit quaternion w x y z."""
-    colours: Tensor | None
-    """(B, H, W, 3) float32 in (-1, 1), if they were asked for."""
 
 
 class Cut3r(CrocoNetwork):
@@ -113,18 +68,23 @@ class Cut3r(CrocoNetwork):
         memory = self.pose_retriever.mem
         return Cut3rState(tokens.expand(batch, -1, -1), memory.expand(batch, -1, -1), is_fresh=True)
 
-    def stream(self, images: Iterable[Tensor]) -> Iterator[Cut3rOutput]:
+    def stream(
+        self, images: Iterable[Tensor], *, with_points: bool = True
+    ) -> Iterator[Cut3rOutput]:
         """One output a frame, in the memory that one frame takes.
 
         Args:
             images: (B, 3, H, W) each, in [-1, 1]; taken one at a time, as the outputs are asked
                 for. Sizes may change on the way, B may not.
+            with_points: See `step`.
         """
         state = None
         for image in images:
             # Not around the loop: whoever takes the outputs would be in this mode as well.
             with torch.inference_mode():
-                state, output = self.step(state or self.start(len(image)), self.encode(image))
+                state, output = self.step(
+                    state or self.start(len(image)), self.encode(image), with_points=with_points
+                )
             yield output
 
     def encode(
@@ -166,6 +126,7 @@ class Cut3r(CrocoNetwork):
         *,
         update: Flag = True,
         reset: Flag = False,
+        with_points: bool = True,
         with_colours: bool = False,
     ) -> tuple[Cut3rState, Cut3rOutput]:
         """What the state knows of a view, and the state after it.
@@ -175,7 +136,9 @@ class Cut3r(CrocoNetwork):
             view: Of as many videos; one without an image leaves the state as it is.
             update: Whether the state learns from this view.
             reset: Whether the next view finds the state as it was before the first one.
-            with_colours: Whether to compute `Cut3rOutput.colours` too.
+            with_points: Whether to compute the points in the first camera too; those of the own
+                camera, moved by its pose, are about the same.
+            with_colours: Whether to compute colours too: what a ray map would see.
         """
         look = view.tokens.mean(1, keepdim=True)
         retriever = self.pose_retriever
@@ -183,7 +146,7 @@ class Cut3r(CrocoNetwork):
         if not state.is_fresh:
             pose_token = retriever.read(state.memory, look)
         tokens, sets = self._decode(state.tokens, view, pose_token)
-        output = self._answer(sets, view, with_colours=with_colours)
+        output = self._answer(sets, view.grid, with_points=with_points, with_colours=with_colours)
         if not view.has_image:
             return state, output
         memory = retriever.write(state.memory, look, sets[-1][:, :1])
@@ -239,25 +202,29 @@ class Cut3r(CrocoNetwork):
         )
         return image, state
 
-    def _answer(self, sets: list[Tensor], view: EncodedView, *, with_colours: bool) -> Cut3rOutput:
+    def _answer(
+        self, sets: list[Tensor], grid: Grid, *, with_points: bool, with_colours: bool
+    ) -> Cut3rOutput:
         a, head = self.architecture, self.downstream_head
         pose_token = sets[-1][:, :1]
         own = [sets[0], *(tokens[:, 1:] for tokens in sets[1:])]
-        rotate = self.grid_rotation(view.grid, a.dec_embed_dim // a.dec_num_heads, own[0].device)
-        moved = [*own[:-1], head.in_first_camera(own[-1], pose_token, rotate)]
         own_points, own_confidence = activate(
-            dense(head.dpt_self, own, view.grid), a.depth_mode, a.conf_mode
+            dense(head.dpt_self, own, grid), a.depth_mode, a.conf_mode
         )
-        points, confidence = activate(
-            dense(head.dpt_cross, moved, view.grid), a.depth_mode, a.conf_mode
-        )
+        points = confidence = None
+        if with_points:
+            rotate = self.grid_rotation(grid, a.dec_embed_dim // a.dec_num_heads, own[0].device)
+            moved = [*own[:-1], head.in_first_camera(own[-1], pose_token, rotate)]
+            points, confidence = activate(
+                dense(head.dpt_cross, moved, grid), a.depth_mode, a.conf_mode
+            )
         return Cut3rOutput(
             own_points=own_points,
             own_confidence=own_confidence,
             points=points,
             confidence=confidence,
             camera=head.pose_head(pose_token[:, 0]),
-            colours=colours(dense(head.dpt_rgb, own, view.grid)) if with_colours else None,
+            colours=colours(dense(head.dpt_rgb, own, grid)) if with_colours else None,
         )
 
 

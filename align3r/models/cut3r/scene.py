@@ -10,7 +10,7 @@ from torch import Tensor
 
 from align3r.geometry.rigid import compose, inverse_rigid, rotation_from_quat_xyzw
 from align3r.geometry.robust import weiszfeld_focal
-from align3r.models.cut3r.network import Cut3rOutput
+from align3r.models.cut3r.values import Cut3rOutput
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ def see_view(
             output, that view's camera becomes the identity.
         points_from: `own`: the points of the view's own camera, carried along with the camera,
             which agree with the depth; `head`: the network's own answer in the first camera.
+
+    Raises:
+        ValueError: The network was not asked for that answer.
     """
     world_from_cam = camera_pose(output.camera)
     if world_from_first is None:
@@ -52,6 +55,8 @@ def see_view(
     depth = output.own_points[..., 2]
     k = _intrinsics(output.own_points)
     if points_from == "head":
+        if output.points is None or output.confidence is None:
+            raise ValueError("these are of a step without points in the first camera")
         points = _moved(world_from_first, output.points)
         return SceneView(world_from_cam, k, depth, points, output.confidence)
     points = _moved(world_from_cam, output.own_points)

@@ -20,8 +20,9 @@ from align3r.models.architecture import Cut3rArchitecture, DptSizes
 from align3r.models.catalogue import CATALOGUE
 from align3r.models.checkpoint import read_checkpoint
 from align3r.models.constructor import parse_constructor
-from align3r.models.cut3r.network import Cut3r, Cut3rOutput
+from align3r.models.cut3r.network import Cut3r
 from align3r.models.cut3r.scene import anchored, camera_pose, see_view
+from align3r.models.cut3r.values import Cut3rOutput
 from align3r.models.verify import verify
 from align3r.models.weights import is_available, locate
 
@@ -122,7 +123,7 @@ def test_the_size_of_the_state_does_not_depend_on_the_frames(network: Cut3r) -> 
     for size in ((32, 48), (64, 16), (16, 16)):
         (image,) = pictures(1, size=size)
         state, output = network.step(state, network.encode(image))
-        assert output.confidence.shape == (1, *size)
+        assert output.own_confidence.shape == (1, *size)
         assert (state.tokens.shape, state.memory.shape) == shapes
 
 
@@ -156,6 +157,18 @@ def test_a_step_changes_no_state_but_its_own(network: Cut3r) -> None:
     after, _ = network.step(before, network.encode(image))
     assert torch.equal(before.tokens, kept[0]) and torch.equal(before.memory, kept[1])
     assert not torch.equal(after.tokens, kept[0]) and not torch.equal(after.memory, kept[1])
+
+
+@torch.no_grad()
+def test_what_is_not_asked_for_is_not_computed(network: Cut3r) -> None:
+    (image,) = pictures(1)
+    (short,), (whole,) = (network.stream([image], with_points=asked) for asked in (False, True))
+    assert torch.equal(short.own_points, whole.own_points)
+    assert torch.equal(short.camera, whole.camera)
+    assert short.points is None and short.confidence is None and whole.colours is None
+    assert see_view(short).points.shape == (1, 32, 48, 3)
+    with pytest.raises(ValueError, match="without points in the first camera"):
+        see_view(short, points_from="head")
 
 
 def test_views_that_cannot_be(network: Cut3r) -> None:
@@ -224,6 +237,7 @@ def test_the_other_head_speaks_of_the_first_camera() -> None:
     seen = see_view(output, points_from="head")
     torch.testing.assert_close(seen.points, output.points)
     assert seen.confidence.eq(3).all()
+    assert output.points is not None
     first = an_output([0, 0, 5, 1, 0, 0, 0])
     moved = see_view(output, anchored(first), points_from="head")
     torch.testing.assert_close(moved.points, output.points - torch.tensor([0, 0, 5.0]))
