@@ -165,6 +165,14 @@ def _read_weights(folder: Path, name: str) -> None:
         load_pair_network(folder / "hub" if name.startswith("hub") else folder / name)
 
 
+def _read_adapter(folder: Path, name: str) -> None:
+    from adapters import make
+
+    from align3r.models.adapter_file import apply_adapter
+
+    apply_adapter(make(), folder / "peft" if name.startswith("peft") else folder / name)
+
+
 def _read_truth(folder: Path, name: str) -> None:
     from align3r.datasets.truth_files import read_truth
 
@@ -270,6 +278,7 @@ READERS = {
         Reader("batch manifest", samples.write_manifest, _read_manifest),
         Reader("batch: finished", samples.write_result, _read_finished, only="out/scene.json"),
         Reader("weights", samples.write_weights, _read_weights),
+        Reader("adapters", samples.write_adapters, _read_adapter),
         Reader("truth: npz, TUM folder", samples.write_truth, _read_truth),
         Reader("data sets", samples.write_datasets, _read_dataset),
         Reader("whole command", samples.write_inputs, _command, slow=3),

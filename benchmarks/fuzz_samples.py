@@ -171,6 +171,21 @@ def write_weights(folder: Path) -> None:
     torch.save({"a": torch.ones(3)}, folder / "vision.pt")
 
 
+def write_adapters(folder: Path) -> None:
+    import torch
+    from adapters import make, released
+    from safetensors.torch import load_file
+
+    from align3r.models.lora import LoraSettings
+    from align3r.train.lora import add_adapters, save_adapters
+
+    network = make()
+    add_adapters(network, LoraSettings(renorm="weight_row"))
+    save_adapters(network, folder / "peft")
+    state = load_file(folder / "peft" / "adapter_model.safetensors")
+    torch.save(released(state), folder / "released.pth")
+
+
 def write_truth(folder: Path) -> None:
     scene = sample_scene()
     sequence = folder / "sequence"

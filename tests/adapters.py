@@ -65,3 +65,13 @@ def saved_adapters(place: Path) -> Callable[[Renorm], Path]:
         return place / renorm
 
     return folder
+
+
+def released(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names that wrapping each attention by itself leads to."""
+    return {
+        name.removeprefix("base_model.model.")
+        .replace(".attn.qkv.", ".attn.base_model.model.qkv.")
+        .replace(".weight", ".default.weight"): tensor
+        for name, tensor in state.items()
+    }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from adapters import NAMES, make, out, saved_adapters, teach
+from adapters import NAMES, make, out, released, saved_adapters, teach
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -154,16 +154,6 @@ def test_nothing_but_an_adapter_is_replaced(tmp_path: Path) -> None:
 
 
 # The files of Fin3R's authors.
-
-
-def released(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names that wrapping each attention by itself leads to."""
-    return {
-        name.removeprefix("base_model.model.")
-        .replace(".attn.qkv.", ".attn.base_model.model.qkv.")
-        .replace(".weight", ".default.weight"): tensor
-        for name, tensor in state.items()
-    }
 
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
