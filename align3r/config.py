@@ -8,7 +8,14 @@ from typing import Literal
 from align3r.errors import UsageError
 
 ModelName = Literal[
-    "auto", "geometric", "dust3r", "monst3r", "align3r-depthanything", "align3r-depthpro"
+    "auto",
+    "geometric",
+    "dust3r",
+    "monst3r",
+    "align3r-depthanything",
+    "align3r-depthpro",
+    "vggt",
+    "cut3r",
 ]
 PriorName = Literal[
     "auto",

@@ -14,11 +14,13 @@ from align3r.errors import InputError
 from align3r.io.images import shrink
 from align3r.io.picking import MIN_SIDE
 
-FitName = Literal["area", "network", "glance"]
+FitName = Literal["area", "network", "vggt", "glance"]
 
 _BLOCK = 8
 _TOKEN = 16
 """Side, in pixels, of the patches that the pair networks look at."""
+_VGGT_TOKEN = 14
+"""Side, in pixels, of the patches that VGGT looks at."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,24 @@ def _network(source_size: tuple[int, int], long_side: int) -> Fit:
     return Fit(plan.size, lambda image: fit_image(image, plan, crop=False))
 
 
+def _vggt(source_size: tuple[int, int], long_side: int) -> Fit:
+    _check_large_enough(source_size)
+    long = max(_nearest_tokens(long_side), 1)
+    width, height = (_nearest_tokens(side * long / max(source_size)) for side in source_size)
+    # Half way between two and three patches is two.
+    _check_not_too_flat(source_size, (width, height), block=_VGGT_TOKEN, least=36)
+    size = (width, height)
+    return Fit(
+        size,
+        lambda image: np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)),
+    )
+
+
+def _nearest_tokens(side: float) -> int:
+    """The multiple of VGGT's patch size that is nearest to a side."""
+    return round(side / _VGGT_TOKEN) * _VGGT_TOKEN
+
+
 def _glance(source_size: tuple[int, int], long_side: int) -> Fit:
     _check_large_enough(source_size)
     nothing = np.zeros((1, 1, 3), np.uint8)
@@ -144,12 +164,14 @@ def _glance(source_size: tuple[int, int], long_side: int) -> Fit:
 FITS: dict[FitName, Callable[[tuple[int, int], int], Fit]] = {
     "area": _area,
     "network": _network,
+    "vggt": _vggt,
     "glance": _glance,
 }
 """From the source size and the long side asked for; each raises InputError for sides under 32.
 
 area: averaged, never enlarged, multiples of 8; for predictors that measure.
 network: the whole frame as DUSt3R's family is fed, enlarged if need be, multiples of 16.
+vggt: the whole frame in one bicubic step, enlarged if need be, multiples of 14: 512 means 518.
 glance: one black pixel; for those who want only to know which frames there are.
 """
 
@@ -163,7 +185,11 @@ def _check_large_enough(source_size: tuple[int, int]) -> None:
         )
 
 
-def _check_not_too_flat(source_size: tuple[int, int], size: tuple[int, int], *, block: int) -> None:
+def _check_not_too_flat(
+    source_size: tuple[int, int], size: tuple[int, int], *, block: int, least: int = MIN_SIDE
+) -> None:
+    """Refuse a size with a side that is too short; `least` is what the short side has to be asked
+    for so that it is not."""
     if min(size) >= MIN_SIDE:
         return
     width, height = source_size
@@ -171,5 +197,5 @@ def _check_not_too_flat(source_size: tuple[int, int], size: tuple[int, int], *, 
     raise InputError(
         f"frames of {width}x{height} would be worked on at {max(size)}x{min(size)} pixels; "
         f"at least {MIN_SIDE} a side are needed",
-        hint=f"use --size {math.ceil(MIN_SIDE * aspect / block) * block} or more",
+        hint=f"use --size {math.ceil(least * aspect / block) * block} or more",
     )

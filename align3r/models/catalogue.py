@@ -20,8 +20,8 @@ class Published:
     repo: str
     """Owner and repository; of what is to be fetched by hand, those of the authors' code."""
     kind: Literal["pair", "depth", "masks", "unknown"]
-    """What commands load them as: a pair network, one for monocular depth, one that follows masks;
-    unknown: no command does, Python alone."""
+    """What commands load them as: a model that answers for pairs, a network for monocular depth,
+    one that follows masks; unknown: no command does, Python alone."""
     purpose: str
     """What they are for, in a few words."""
     licence: str
@@ -107,7 +107,7 @@ CATALOGUE: dict[str, Published] = {
     ),
     "vggt": Published(
         repo="facebook/VGGT-1B",
-        kind="unknown",
+        kind="pair",
         purpose="many frames at once, static scenes",
         licence="CC BY-NC 4.0, non-commercial",
         parameters=1_256_537_516,
@@ -115,7 +115,7 @@ CATALOGUE: dict[str, Published] = {
     ),
     "cut3r": Published(
         repo="CUT3R/CUT3R",
-        kind="unknown",
+        kind="pair",
         purpose="frame after frame, moving scenes",
         licence=NON_COMMERCIAL,
         parameters=793_307_858,

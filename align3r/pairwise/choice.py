@@ -86,9 +86,7 @@ def unread_options(options: Options) -> list[str]:
     Args:
         options: With the model chosen.
     """
-    unread = []
-    if not MODELS[options.model].weights_bytes:
-        unread += _changed("network", options.network, NetworkOptions())
+    unread = _unread_by_the_network(options)
     if not looks_at_depth(options):
         unread += _changed("prior", options.prior, PriorOptions())
     else:
@@ -98,6 +96,16 @@ def unread_options(options: Options) -> list[str]:
         changed = _changed("prior", options.prior, PriorOptions())
         unread += [name for name in changed if name in names]
     return unread + _unread_by_the_aligner(options.align)
+
+
+def _unread_by_the_network(options: Options) -> list[str]:
+    """What a model without a network, or one that does not go pair by pair, does not look at."""
+    model = MODELS[options.model]
+    changed = _changed("network", options.network, NetworkOptions())
+    if not model.weights_bytes:
+        return changed
+    pairwise = ["--network.batch", "--network.cache-gb", "--network.compile"]
+    return [name for name in changed if model.sees_all and name in pairwise]
 
 
 def _unread_by_the_aligner(align: AlignOptions) -> list[str]:
