@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 import roma
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from optim_problem import World, depth_error, make_world, path_error
 from torch import Tensor
 
-from align3r.config import AlignOptions, NetworkOptions, Options
-from align3r.errors import NoRoomError, SolveError
+from align3r.config import AlignOptions, InputOptions, NetworkOptions, Options
+from align3r.errors import InputError, NoRoomError, SolveError
+from align3r.io.fitting import FITS
 from align3r.io.storage import MappedFiles, Storage
 from align3r.models.cut3r.network import Cut3rOutput
+from align3r.models.vggt.framing import cropped
 from align3r.models.vggt.scene import Scene, unprojected
 from align3r.optim import align
 from align3r.pairwise.choice import unread_options
@@ -282,3 +286,31 @@ def test_options_of_networks_that_go_pair_by_pair_have_no_say() -> None:
             "--network.cache-gb",
             "--network.compile",
         ]
+
+
+SIDES = st.integers(32, 4000)
+
+
+@given(SIDES, SIDES, st.integers(16, 1024))
+def test_frames_for_vggt_are_whole_patches(w: int, h: int, long: int) -> None:
+    try:
+        fit = FITS["vggt"]((w, h), long)
+    except InputError as error:
+        enough = int(error.hint.split()[2])
+        assert long < enough
+        assert min(FITS["vggt"]((w, h), enough).size) >= 32
+        return
+    assert min(fit.size) >= 32
+    assert all(side % 14 == 0 for side in fit.size)
+    assert abs(max(fit.size) - long) <= 7
+    for side, exact in zip(fit.size, (w, h), strict=True):
+        assert abs(side - exact * max(fit.size) / max(w, h)) <= 7
+
+
+@pytest.mark.parametrize("size", [(192, 108), (64, 48), (50, 50), (700, 394), (518, 294)])
+def test_frames_for_vggt_are_those_of_its_authors(size: tuple[int, int]) -> None:
+    """Of images that are no higher than wide, at the default size, the network sees the same."""
+    image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    fit = FITS["vggt"](size, InputOptions().size)
+    np.testing.assert_array_equal(fit.apply(image), cropped(size).apply(image))
+    assert fit.apply(image).shape == (fit.size[1], fit.size[0], 3)
