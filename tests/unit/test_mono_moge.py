@@ -22,6 +22,7 @@ from align3r.models.moge.camera import focal_and_shift
 from align3r.models.moge.estimate import estimate, tokens_at, unprojected
 from align3r.models.moge.loading import fit, load_moge
 from align3r.models.moge.sizes import ENCODERS
+from align3r.models.verify import verify
 from align3r.mono.moge import whole
 from align3r.mono.network import DepthNetwork
 from align3r.mono.registry import make_depth_network
@@ -228,6 +229,12 @@ def test_files_that_lack_something(tmp_path: Path, name: str) -> None:
         load_moge(saved({**content, "model_config": [1]}, tmp_path / "lacking"))
     with pytest.raises(WeightsError, match="its config names no encoder"):
         load_moge(saved({"model": content["model"]}, tmp_path / "lacking"))
+
+
+@pytest.mark.parametrize(("name", "said"), [("moge", "MoGe"), ("moge2", "MoGe-2")])
+def test_verified_weights(weights: dict[str, str], name: str, said: str) -> None:
+    count = len(published(name)["model"])
+    assert verify(weights[name])[0] == f"{count} tensors make a {said} network"
 
 
 def test_numbers_that_are_none(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def projected_sum(projections: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def shrunk(images: Tensor, size: Size, mode: str = "bilinear") -> Tensor:
+def resampled(images: Tensor, size: Size, mode: str = "bilinear") -> Tensor:
     """(B, C, H, W) images at another size, antialiased."""
     return interpolate(images, size=size, mode=mode, align_corners=False, antialias=True)
 

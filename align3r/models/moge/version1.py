@@ -18,7 +18,7 @@ from align3r.models.moge.parts import (
     enlarged,
     exponential_points,
     projected_sum,
-    shrunk,
+    resampled,
     with_view_plane,
 )
 
@@ -72,9 +72,9 @@ class Moge1(nn.Module):
         patch = self.architecture.encoder.patch_size
         scale = math.sqrt(tokens * patch**2 / (height * width))
         size = max(int(height * scale), patch), max(int(width * scale), patch)
-        resized = (shrunk(images, size, "bicubic") - self.image_mean) / self.image_std
+        resized = (resampled(images, size, "bicubic") - self.image_mean) / self.image_std
         grid = size[0] // patch, size[1] // patch
-        fed = shrunk(resized, (grid[0] * patch, grid[1] * patch))
+        fed = resampled(resized, (grid[0] * patch, grid[1] * patch))
         levels = self.backbone(fed, after=self.architecture.levels)
         maps = [as_map(level.patches, grid) for level in levels]
         raw, mask = self.head(maps, size)

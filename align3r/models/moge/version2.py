@@ -20,7 +20,7 @@ from align3r.models.moge.parts import (
     enlarged,
     exponential_points,
     projected_sum,
-    shrunk,
+    resampled,
     with_view_plane,
 )
 
@@ -143,7 +143,7 @@ class Moge2Encoder(nn.Module):
     def forward(self, images: Tensor, grid: Size) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) colours in [0, 1] to (B, C, *grid) features and (B, E) class tokens."""
         patch = self.backbone.architecture.patch_size
-        resized = shrunk(images, (grid[0] * patch, grid[1] * patch))
+        resized = resampled(images, (grid[0] * patch, grid[1] * patch))
         levels = self.backbone((resized - self.image_mean) / self.image_std, after=self.levels)
         maps = [as_map(level.patches, grid) for level in levels]
         return projected_sum(self.output_projections, maps), levels[-1].summary
