@@ -102,7 +102,7 @@ def test_perfect_depth_has_no_error(name: str, sequence: str, rules: str, tmp_pa
     # Reweighting stops after ten steps.
     assert entry["row"][f"{rules}abs_rel"] < 1e-5
     assert entry["row"][f"{rules}delta1"] == 1
-    assert entry["row"]["pixels"] > 0
+    assert entry["row"]["pixels"] > 0 and f"{rules}pixels" not in set(entry["row"]) - {"pixels"}
     assert cv2.imread(str(tmp_path / entry["pictures"]["depth"])).shape[2] == 3
 
 

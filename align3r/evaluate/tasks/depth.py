@@ -67,8 +67,10 @@ def measure(sequence: Sequence, protocol: Protocol, options: Options, report: Re
     for name, rules in protocol.depth.items():
         found = sequence_depth_errors(pairs, rules)
         prefix = f"{name}." if len(protocol.depth) > 1 else ""
-        row |= {f"{prefix}{metric}": value for metric, value in found.pooled().items()}
-        row["pixels"] = float(found.pixels.sum())
+        pooled = found.pooled()
+        # The rules of a protocol differ in the alignment alone: the same pixels count for all.
+        row["pixels"] = float(pooled.pop("pixels"))
+        row |= {f"{prefix}{metric}": value for metric, value in pooled.items()}
         gauges[name] = found.gauges
     row |= consistency(pairs)
     about = {
