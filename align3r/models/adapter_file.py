@@ -149,8 +149,7 @@ def _read_released(path: Path) -> Adapter:
     if others:
         log.warning("%s holds more than an adapter, left alone: %s", path, _some(others))
     rank = len(next(iter(factors.values()))[0])
-    settings = LoraSettings(rank=rank)
-    _check_ranks(path, factors, rank)
+    settings = _checked(path, factors, rank=rank, alpha=LoraSettings.alpha, renorm="feature")
     return Adapter(path, settings, factors, released=True)
 
 
@@ -185,15 +184,16 @@ def _is_matrix(tensor: Tensor) -> bool:
 def _settings(path: Path, factors: Mapping[str, Factors], renorm: str) -> LoraSettings:
     """What adapter_config.json says, refused where it asks for what is not done here."""
     config = read_config(path / CONFIG)
-    if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none":
+    kind, bias = config.get("peft_type"), config.get("bias", "none")
+    if kind != "LORA" or bias != "none":
         raise WeightsError(
-            f"{path} is an adapter of type {config.get('peft_type')}, bias {config.get('bias')}",
+            f"{path} is of the type {kind!s:.20}, bias {bias!s:.20}",
             hint="only LORA without biases is known here",
         )
     asked = [name for name in _CHANGE_NUMBERS if config.get(name)]
     start = config.get("init_lora_weights")
     if isinstance(start, str) and start.startswith(_CHANGE_WEIGHTS):
-        asked.append(f"init_lora_weights {start}")
+        asked.append(f"init_lora_weights {start:.20}")
     if asked:
         raise WeightsError(
             f"{path} asks for {_some(asked)}, which is not known here", hint="train plain LoRA"
@@ -201,20 +201,26 @@ def _settings(path: Path, factors: Mapping[str, Factors], renorm: str) -> LoraSe
     rank, alpha = config.get("r"), config.get("lora_alpha")
     # True is a number in Python.
     if not (type(rank) is int and isinstance(alpha, int | float)) or alpha is True:
-        raise WeightsError(f"{path} has the rank {rank!r} and lora_alpha {alpha!r}", hint=HINT)
-    _check_ranks(path, factors, rank)
+        raise WeightsError(
+            f"{path} has the rank {rank!r:.20} and lora_alpha {alpha!r:.20}", hint=HINT
+        )
+    return _checked(path, factors, rank=rank, alpha=alpha, renorm=renorm)
+
+
+def _checked(
+    path: Path, factors: Mapping[str, Factors], *, rank: int, alpha: float, renorm: str
+) -> LoraSettings:
+    """The settings of factors that are all of that rank."""
     try:
-        return LoraSettings(rank=rank, alpha=alpha, renorm=cast(Renorm, renorm))
+        settings = LoraSettings(rank=rank, alpha=alpha, renorm=cast(Renorm, renorm))
     except UsageError as error:
         raise WeightsError(f"{path}: {error}", hint=error.hint) from error
-
-
-def _check_ranks(path: Path, factors: Mapping[str, Factors], rank: int) -> None:
     for name, (a, b) in factors.items():
         if not a.shape[0] == b.shape[1] == rank:
             raise WeightsError(
                 f"{path} is of rank {rank}, and {name} of {a.shape[0]} and {b.shape[1]}", hint=HINT
             )
+    return settings
 
 
 def _some(names: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ the ways of `Renorm`. Names and layout of the numbers are those of the library p
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,9 @@ ENCODER_QKV = r"(?:enc_blocks|aggregator\.patch_embed\.blocks)\.\d+\.attn\.qkv"
 and in that of VGGT; no other layer of these networks has such a name."""
 EPS = 1e-6
 """What the norm of adapted features is raised by; part of the published networks."""
+
+_MOST = 65_536
+"""Rank and alpha of an adapter; it is as wide as most layers long before."""
 
 Renorm = Literal["feature", "weight_row", "weight_qkv", "weight_fro", "weight_spectral", "none"]
 """feature: queries, keys and values of each token keep their norms, as in the released networks.
@@ -63,15 +65,17 @@ class LoraSettings:
         """Refuse what is no adapter.
 
         Raises:
-            UsageError: The rank or alpha is not positive, or there is no such re-normalisation.
+            UsageError: The rank or alpha makes no sense, or there is no such re-normalisation.
         """
-        if self.rank < 1 or not 0 < self.alpha < math.inf:
+        # A file may hold any number, such as an integer that is no float.
+        if not (1 <= self.rank <= _MOST and 0 < self.alpha <= _MOST):
             raise UsageError(
-                f"an adapter of rank {self.rank} with alpha {self.alpha}", hint="both are positive"
+                f"an adapter of rank {str(self.rank)[:20]} with alpha {str(self.alpha)[:20]}",
+                hint=f"both are positive, and at most {_MOST}",
             )
         if self.renorm not in get_args(Renorm):
             raise UsageError(
-                f"there is no re-normalisation {self.renorm!r}",
+                f"there is no re-normalisation {self.renorm!r:.40}",
                 hint=f"use one of {', '.join(get_args(Renorm))}",
             )
 

@@ -60,7 +60,8 @@ def image_spread(
         focal: f, in pixels.
         sigma: Standard deviation s of the relative error of the scale.
     """
-    return np.abs(image_shift_for_small(point_in_b, translation, focal, sigma))
+    spread: Array = np.abs(image_shift_for_small(point_in_b, translation, focal, sigma))
+    return spread
 
 
 def _by_depth(
@@ -71,4 +72,5 @@ def _by_depth(
     focal, delta = np.asarray(focal, float)[..., None], np.asarray(delta, float)[..., None]
     z, tz = point[..., 2:], translation[..., 2:]
     depth = z + delta * (z - tz) if grows else z
-    return delta * focal * (point[..., :2] / z * tz - translation[..., :2]) / depth
+    shift: Array = delta * focal * (point[..., :2] / z * tz - translation[..., :2]) / depth
+    return shift

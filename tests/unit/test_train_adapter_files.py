@@ -45,13 +45,15 @@ def edited(place: Path, source: Path, **config: Any) -> Path:
         ({"use_dora": True}, "asks for use_dora"),
         ({"rank_pattern": {"a": 2}, "use_rslora": True}, "asks for rank_pattern, use_rslora"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights pissa_niter_4"),
-        ({"peft_type": "IA3"}, "of type IA3"),
+        ({"peft_type": "IA3"}, "of the type IA3"),
         ({"bias": "all"}, "bias all"),
         ({"r": 8}, "of rank 8, and enc_blocks.0.attn.qkv of 4 and 4"),
         ({"r": "4"}, "the rank '4'"),
         ({"r": True}, "the rank True"),
         ({"lora_alpha": None}, "lora_alpha None"),
         ({"lora_alpha": -1}, "alpha -1"),
+        ({"lora_alpha": 10**400}, "alpha 10000000000000000000"),
+        ({"r": 10**400}, "rank 10000000000000000000 with"),
     ],
 )
 def test_a_config_of_something_else(
@@ -183,6 +185,8 @@ def test_files_of_the_authors(
     part = {name: tensor for name, tensor in state.items() if ".0." not in name}
     assert "layers: 1 left out (enc_blocks.0.attn.qkv)" in str(refused(write(part)))
     assert "holds no lora_A" in str(refused(write({base: torch.ones(3)})))
+    empty = {name: torch.ones(0, 24) if "_A" in name else torch.ones(72, 0) for name in state}
+    assert f"{path}: an adapter of rank 0" in str(refused(write(empty)))
 
 
 def test_the_layers_that_take_adapters() -> None:
