@@ -66,7 +66,21 @@ def run(words: Sequence[str]) -> int:
             hint=f"align3r evaluate {args.task} --dataset NAME --root DIR; "
             "see `align3r evaluate list`",
         )
+    _check(args)
     return _ablation(args) if args.task == "ablation" else _protocol(args)
+
+
+def _check(args: Evaluate) -> None:
+    """Refuse options that the task would not look at."""
+    usual = Evaluate(task=args.task)
+    ablation = args.task == "ablation"
+    unread = ("protocol", "jobs", "address") if ablation else ("vary",)
+    for name in unread:
+        if getattr(args, name) != getattr(usual, name):
+            raise UsageError(
+                f"--{name} says nothing to `align3r evaluate {args.task}`",
+                hint="leave it out" if ablation else "leave it out, or evaluate ablation",
+            )
 
 
 def _protocol(args: Evaluate) -> int:

@@ -29,10 +29,12 @@ from align3r.evaluate.running import (
     stored,
 )
 from align3r.evaluate.tasks.reconstructing import image_files, with_rate
+from align3r.evaluate.variations import read_vary
 from align3r.io.jsonable import write_json
 from align3r.io.lock import one_run_at_a_time
 from align3r.io.places import output_place
 from align3r.io.whole import disk_errors_in_words
+from align3r.prediction import fetch_weights
 from align3r.progress import Report, as_report
 from align3r.types import Progress
 
@@ -96,9 +98,12 @@ def ablate(
     """
     rules = _frames_of(dataset)
     options = resolved(rules, options or Options())
+    # What is wrong for all sequences is said before the first.
+    read_vary(vary, options)
     root, out, report = Path(root).expanduser().absolute(), output_place(out), as_report(progress)
     reader = reader_of(rules)
     names = choose_sequences(rules, reader.names(root), sequences)
+    fetch_weights(options)
     config = configuration(rules, root, options) | {"vary": list(vary)}
     with one_run_at_a_time(out):
         open_evaluation(out, config, overwrite=options.output.overwrite)

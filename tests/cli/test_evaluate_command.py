@@ -403,6 +403,13 @@ def test_a_sequence_that_is_too_short_is_left_out(tmp_path: Path) -> None:
             2,
             "--jobs",
         ),
+        (["ablation", "--dataset", "sintel", "--root", ".", "--jobs", "2"], 2, "--jobs says"),
+        (["depth", "--dataset", "sintel", "--root", ".", "--vary", "flow"], 2, "--vary says"),
+        (
+            ["ablation", "--dataset", "sintel", "--root", str(SETS / "sintel"), "--vary", "rain"],
+            2,
+            "no 'rain' to vary",
+        ),
     ],
 )
 def test_mistakes_have_a_sentence_and_a_hint(
