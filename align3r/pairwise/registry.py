@@ -28,7 +28,7 @@ from align3r.models.weights import locate
 from align3r.pairwise.geometric.predictor import GeometricPredictor
 from align3r.pairwise.multiview.cut3r import Cut3rLook
 from align3r.pairwise.multiview.predictor import MultiViewPredictor
-from align3r.pairwise.multiview.vggt import VggtLook
+from align3r.pairwise.multiview.vggt import PASS_BYTES, VggtLook
 from align3r.pairwise.network.predictor import NetworkPredictor, RunOptions
 from align3r.pairwise.predictor import PairPredictor
 
@@ -56,6 +56,9 @@ class Model:
     """Whether it computes optical flow of its own."""
     sees_all: bool = False
     """Whether it sees all frames before it answers for pairs, and not pair by pair."""
+    pass_bytes: tuple[int, int] = (0, 0)
+    """What it works with where it sees all frames at once: bytes a pixel of every frame, and bytes
+    a pixel of one frame, whatever their number."""
     fit_weights: Callable[[Checkpoint], tuple[nn.Module, object]] = fit_pair_network
     """The network of a checkpoint without its numbers, or WeightsError."""
 
@@ -157,10 +160,19 @@ MODELS: dict[str, Model] = {
     ),
     "align3r-depthpro": _learned("align3r-depthpro", prior="depthpro"),
     "vggt": Model(
-        _vggt, fit="vggt", weights_bytes=5_100_000_000, sees_all=True, fit_weights=fit_vggt
+        _vggt,
+        fit="vggt",
+        weights_bytes=5_100_000_000,
+        sees_all=True,
+        pass_bytes=PASS_BYTES,
+        fit_weights=fit_vggt,
     ),
     "cut3r": Model(
-        _cut3r, fit="network", weights_bytes=3_200_000_000, sees_all=True, fit_weights=fit_cut3r
+        _cut3r,
+        fit="network",
+        weights_bytes=3_200_000_000,
+        sees_all=True,
+        fit_weights=fit_cut3r,
     ),
 }
 """By the names of `--model`; one that is asked for by name is never replaced by another."""

@@ -28,7 +28,8 @@ class Cut3rLook:
         """Cameras, points and confidence of all frames; the points are those of their own view."""
         report("frames", 0, len(frames))
         seen = SeenFrames.empty(frames, storage)
-        for frame, output in enumerate(self.network.stream(self._images(frames))):
+        outputs = self.network.stream(self._images(frames), with_points=False)
+        for frame, output in enumerate(outputs):
             view = see_view(output)
             seen.world_from_cam[frame] = to_host(view.world_from_cam[0])
             seen.points[frame] = to_host(output.own_points[0])

@@ -50,6 +50,11 @@ class SeenFrames:
         )
 
 
+def seen_bytes(n_frames: int, size: tuple[int, int]) -> int:
+    """Size of `SeenFrames` of so many frames of (width, height), which the storage may map."""
+    return n_frames * size[0] * size[1] * 4 * 4
+
+
 class Look(Protocol):
     """A network at work."""
 

@@ -11,13 +11,13 @@ from align3r.errors import NoRoomError
 from align3r.io.storage import Storage
 from align3r.models.vggt.network import Vggt
 from align3r.models.vggt.scene import see_scene, unprojected
+from align3r.pairing.memory import GB, SMALLEST_SIZE
 from align3r.pairwise.multiview.predictor import LARGEST, SeenFrames
 from align3r.types import Frames, Progress
 
-PASS_BYTES = 600
-"""A pixel of VGGT-1B takes so much memory during the pass, in float32: tokens of all levels, what a
-block is working on, and the maps. Measured; see tests. Less in half precision."""
-GB = 1e9
+PASS_BYTES = (300, 8000)
+"""What VGGT-1B works with in float32, measured: bytes a pixel of every frame, for tokens and maps,
+and bytes a pixel of one frame, for the few that are in the dense heads together."""
 
 
 def pass_bytes(n_frames: int, size: tuple[int, int]) -> int:
@@ -27,7 +27,8 @@ def pass_bytes(n_frames: int, size: tuple[int, int]) -> int:
         n_frames: Frames.
         size: (width, height) of each.
     """
-    return n_frames * size[0] * size[1] * PASS_BYTES
+    every, once = PASS_BYTES
+    return size[0] * size[1] * (n_frames * every + once)
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,14 @@ class VggtLook:
         needed = pass_bytes(n, frames.size)
         if needed <= free:
             return
+        every, once = PASS_BYTES
         side = int(max(width, height) * (free / needed) ** 0.5)
-        ways = [f"--input.size {side}"] if side >= 112 else []
-        most = n * free // needed
+        most = int((free / (width * height) - once) / every)
+        ways = [f"--input.size {side // 14 * 14}"] if side >= SMALLEST_SIZE else []
         ways += [f"--input.max-frames {most}"] if most >= 2 else []
+        ways.append("--model cut3r, which sees one frame after the other")
         raise NoRoomError(
             f"{n} frames of {width}x{height} in one pass need {needed / GB:.1f} GB on "
             f"{self.device}, {free / GB:.1f} GB are free",
-            hint=" or ".join([*ways, "--model cut3r, which looks at one frame after the other"]),
+            hint=f"use {' or '.join(ways)}",
         )
