@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +22,10 @@ from align3r.models.catalogue import Published
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
-REQUIRED = ("config.json", "model.safetensors")
-WANTED = ("config.json", "preprocessor_config.json", "model.safetensors")
-"""Files of a repository that are of use here, the largest last; all others stay where they are."""
+LAYOUTS = (("config.json", "model.safetensors"), ("model.pt",))
+"""Which files are weights together; the config of MoGe's is in the file of the tensors."""
+WANTED = ("config.json", "preprocessor_config.json", "model.safetensors", "model.pt")
+"""Files of a repository that may be of use here, the largest last; all others stay there."""
 
 TIMEOUT_S = 10.0
 """How long the hub may take to answer, before it counts as out of reach."""
@@ -43,10 +44,11 @@ def cached_snapshot(repo: str, revision: str) -> Path | None:
     """The folder of a repository's files, if the cache has them all; asks nobody."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(repo, name, revision=revision) for name in REQUIRED]
-    if not all(isinstance(path, str) for path in found):
-        return None
-    return Path(str(found[0])).parent
+    for layout in LAYOUTS:
+        found = [try_to_load_from_cache(repo, name, revision=revision) for name in layout]
+        if all(isinstance(path, str) for path in found):
+            return Path(str(found[0])).parent
+    return None
 
 
 def download(
@@ -102,8 +104,7 @@ def plan_download(
     with _client_errors_in_words(repo, revision):
         info = _ask(repo, revision)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    names = [name for name in WANTED if name in sizes]
-    _check_files(names, repo)
+    names = _files_of(sizes, repo)
     need = sum(sizes[name] for name in names) or (published.size_bytes if published else 0)
     _check_disk(need, repo)
     licence = _licence(info, published)
@@ -173,12 +174,21 @@ def _ask(repo: str, revision: str) -> ModelInfo:
     return HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
 
 
-def _check_files(names: Sequence[str], repo: str) -> None:
-    if missing := [name for name in REQUIRED if name not in names]:
+def _files_of(there: Collection[str], repo: str) -> list[str]:
+    """Those of a repository's files that are to be had here, the largest last.
+
+    Raises:
+        WeightsError: No layout is there as a whole.
+    """
+    whole = [layout for layout in LAYOUTS if all(name in there for name in layout)]
+    if not whole:
+        missing = [name for name in LAYOUTS[0] if name not in there]
         raise WeightsError(
             f"{repo} has no {' and no '.join(missing)}",
             hint="name a repository, folder or file with weights in safetensors format",
         )
+    others = {name for layout in LAYOUTS for name in layout if name not in whole[0]}
+    return [name for name in WANTED if name in there and name not in others]
 
 
 def _check_disk(need: int, repo: str) -> None:

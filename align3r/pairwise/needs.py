@@ -7,6 +7,9 @@ from align3r.errors import UsageError
 from align3r.models.weights import is_cached, resolve
 from align3r.pairwise.registry import MODELS
 
+_IN_METRES = ("depthpro", "moge2")
+"""Depth networks whose depth is in metres, beside those that have it in their names."""
+
 
 def prior_of(options: Options) -> PriorName | None:
     """The depth network that a run needs; None: none, or the user's own maps.
@@ -56,7 +59,7 @@ def prior_in_metres(options: Options) -> bool:
     if options.prior.dir is not None:
         return options.prior.metric
     name = prior_of(options)
-    return name is not None and ("metric" in name or name == "depthpro")
+    return name is not None and ("metric" in name or name in _IN_METRES)
 
 
 def needed_weights(options: Options) -> list[str]:

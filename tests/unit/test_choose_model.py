@@ -19,7 +19,7 @@ from align3r.config import (
 from align3r.errors import UsageError
 from align3r.pairwise import choice
 from align3r.pairwise.choice import choose_model, unread_options
-from align3r.pairwise.needs import looks_at_depth, needed_weights
+from align3r.pairwise.needs import looks_at_depth, needed_weights, prior_in_metres
 
 
 @pytest.fixture
@@ -42,6 +42,23 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 )
 def test_auto_on_a_gpu_goes_by_the_prior(gpu: set[str], prior: PriorName, model: str) -> None:
     assert choose_model(Options(prior=PriorOptions(model=prior))) == model
+
+
+@pytest.mark.parametrize(
+    ("prior", "metres"),
+    [
+        ("depthpro", True),
+        ("moge2", True),
+        ("depthanything-metric-indoor-small", True),
+        ("moge", False),
+        ("depthanything-small", False),
+        ("auto", False),
+    ],
+)
+def test_which_depth_networks_are_in_metres(prior: PriorName, metres: bool) -> None:
+    on_prior = AlignOptions(geometry="scale-grid")
+    options = Options(model="geometric", prior=PriorOptions(model=prior), align=on_prior)
+    assert prior_in_metres(options) == metres
 
 
 def test_auto_on_a_gpu_needs_all_weights(gpu: set[str]) -> None:

@@ -15,6 +15,7 @@ from networks import KINDS, assert_holds, config_of, public_state, write_folder
 from align3r.errors import WeightsError
 from align3r.models import hub as hub_module
 from align3r.models.catalogue import CATALOGUE
+from align3r.models.checkpoint import read_checkpoint
 from align3r.models.loading import load_pair_network
 from align3r.models.verify import verify
 from align3r.models.weights import is_available, is_cached, locate
@@ -193,6 +194,26 @@ def test_other_names_on_the_hub(hub: FakeHub) -> None:
     assert f"has no revision '{'a' * 40}'" in str(fails(f"dust3r@{'a' * 40}"))
     hub.repositories["some/pickles"] = {"model.pth": b"x", "config.json": b"{}"}
     assert str(fails("some/pickles")) == "some/pickles has no model.safetensors"
+
+
+def test_a_file_that_holds_its_own_config(hub: FakeHub, tmp_path: Path) -> None:
+    state = {"backbone.cls_token": torch.ones(2)}
+    torch.save({"model_config": {"encoder": "x"}, "model": state}, tmp_path / "saved")
+    content = {"model.pt": (tmp_path / "saved").read_bytes(), "README.md": b"text"}
+    hub.repositories[CATALOGUE["moge"].repo] = content
+    told: list[str] = []
+    assert is_available("moge") and not is_cached("moge")
+    found = locate("moge", notify=told.append)
+    assert [path.name for path in found.iterdir()] == ["model.pt"] and is_cached("moge")
+    assert "MIT" in told[0]
+    assert read_checkpoint(found).config == {"encoder": "x"}
+    with pytest.raises(WeightsError, match="holds no MoGe that is known here"):
+        verify(found)
+    # Where both are, one is enough.
+    both = {**hub.repositories[CATALOGUE["dust3r"].repo], **content}
+    hub.repositories["some/both"] = both
+    names = sorted(path.name for path in locate("some/both").iterdir())
+    assert names == ["config.json", "model.safetensors"]
 
 
 def test_the_card_counts_where_nothing_else_is_known(hub: FakeHub) -> None:
