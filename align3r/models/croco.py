@@ -80,14 +80,14 @@ class CrocoNetwork(nn.Module):
             raise ValueError(f"an image of {width}x{height} has no whole patches of {patch}")
         return height // patch, width // patch
 
-    def encode_image(self, image: Tensor, rotate: Rotate) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] to (B, N, E) float32 tokens of the encoder, normalised."""
-        x = self.patch_embed(image)
-        for block in self.enc_blocks:
-            x = block(x, rotate)
-        normalised: Tensor = self.enc_norm(x)
-        return normalised
-
     def grid_rotation(self, grid: Grid, head_dim: int, device: torch.device) -> Rotation:
         """The rotation of a grid of tokens, in attention heads of so many channels."""
         return rotation(grid_positions(grid, device), head_dim, self.architecture.rope_base)
+
+
+def encoded(x: Tensor, blocks: nn.ModuleList, norm: nn.Module, rotate: Rotate) -> Tensor:
+    """(B, N, E) tokens of an encoder, normalised, from those of its patches."""
+    for block in blocks:
+        x = block(x, rotate)
+    normalised: Tensor = norm(x)
+    return normalised

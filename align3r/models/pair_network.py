@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from align3r.models.architecture import PairArchitecture
-from align3r.models.croco import CrocoNetwork
+from align3r.models.croco import CrocoNetwork, encoded
 from align3r.models.heads import HEADS, DptHead, Grid, Head, LinearHead, activate
 from align3r.models.rope import Rotation
 from align3r.models.transformer import DecoderBlock, EncoderBlock, KeysValues, PatchEmbed
@@ -127,7 +127,7 @@ class PairNetwork(CrocoNetwork):
         if self.takes_point_maps != (point_map is not None):
             raise ValueError("an Align3R network takes a point map, and no other does")
         rotate = self.grid_rotation(grid, a.enc_embed_dim // a.enc_num_heads, image.device)
-        tokens = self.encode_image(image, rotate)
+        tokens = encoded(self.patch_embed(image), self.enc_blocks, self.enc_norm, rotate)
         injections: tuple[Tensor, ...] = ()
         if point_map is not None:
             injections = self.inject(self.point_map_tokens(point_map))

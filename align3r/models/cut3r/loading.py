@@ -51,7 +51,7 @@ def load_cut3r(
     Args:
         path: Folder in hub layout, .safetensors or .pth file.
         dtype: Number format of the weights; float32 when not given.
-        half_rotation: See `Cut3r`.
+        half_rotation: See `Cut3r.half_rotation`.
 
     Raises:
         WeightsError: The file cannot be read, or does not hold exactly this network.

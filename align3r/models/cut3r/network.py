@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from align3r.models.architecture import Cut3rArchitecture
-from align3r.models.croco import CrocoNetwork
+from align3r.models.croco import CrocoNetwork, encoded
 from align3r.models.cut3r.head import Cut3rHead, colours, dense
 from align3r.models.cut3r.memory import PoseMemory
 from align3r.models.cut3r.values import Cut3rOutput, Cut3rState, EncodedView, Flag
@@ -27,20 +27,16 @@ RAY = 6
 
 
 class Cut3r(CrocoNetwork):
-    """The network; attribute names are those of the public checkpoints.
-
-    Args:
-        architecture: Its sizes.
-        half_rotation: Round the rotary queries and keys of the image encoder to float16, as the
-            published code does on a GPU: it changes outputs by some 1e-4.
-    """
+    """The network; attribute names are those of the public checkpoints."""
 
     architecture: Cut3rArchitecture
+    half_rotation = False
+    """Whether the rotary queries and keys of the image encoder are rounded to float16, as the
+    published code does on a GPU: it changes outputs by some 1e-4."""
 
-    def __init__(self, architecture: Cut3rArchitecture, *, half_rotation: bool = False) -> None:
+    def __init__(self, architecture: Cut3rArchitecture) -> None:
         super().__init__(architecture)
         a = architecture
-        self.half_rotation = half_rotation
         width = a.enc_embed_dim
         self.patch_embed_ray_map = PatchEmbed(a.patch_size, width, channels=RAY)
         self.enc_blocks_ray_map = nn.ModuleList(
@@ -141,15 +137,11 @@ class Cut3r(CrocoNetwork):
             with_colours: Whether to compute colours too: what a ray map would see.
         """
         look = view.tokens.mean(1, keepdim=True)
-        retriever = self.pose_retriever
-        pose_token = self.pose_token.expand(len(look), -1, -1)
-        if not state.is_fresh:
-            pose_token = retriever.read(state.memory, look)
-        tokens, sets = self._decode(state.tokens, view, pose_token)
+        tokens, sets = self._decode(state.tokens, view, self._expected_pose(state, look))
         output = self._answer(sets, view.grid, with_points=with_points, with_colours=with_colours)
         if not view.has_image:
             return state, output
-        memory = retriever.write(state.memory, look, sets[-1][:, :1])
+        memory = self.pose_retriever.write(state.memory, look, sets[-1][:, :1])
         first = self.start(len(look))
         return Cut3rState(
             _where(reset, first.tokens, _where(update, tokens, state.tokens)),
@@ -159,17 +151,21 @@ class Cut3r(CrocoNetwork):
 
     def _encode_image(self, image: Tensor, grid: Grid) -> Tensor:
         a = self.architecture
-        rotate = self.grid_rotation(grid, a.enc_embed_dim // a.enc_num_heads, image.device)
-        return self.encode_image(image, in_half(rotate) if self.half_rotation else rotate)
+        turn = self.grid_rotation(grid, a.enc_embed_dim // a.enc_num_heads, image.device)
+        rotate = in_half(turn) if self.half_rotation else turn
+        return encoded(self.patch_embed(image), self.enc_blocks, self.enc_norm, rotate)
 
     def _encode_rays(self, maps: Tensor, grid: Grid) -> Tensor:
         a = self.architecture
         rotate = self.grid_rotation(grid, a.enc_embed_dim // a.ray_enc_num_heads, maps.device)
-        x = self.patch_embed_ray_map(maps)
-        for block in self.enc_blocks_ray_map:
-            x = block(x, rotate)
-        normalised: Tensor = self.enc_norm_ray_map(x)
-        return normalised
+        patches = self.patch_embed_ray_map(maps)
+        return encoded(patches, self.enc_blocks_ray_map, self.enc_norm_ray_map, rotate)
+
+    def _expected_pose(self, state: Cut3rState, look: Tensor) -> Tensor:
+        """(B, 1, D) pose token of views of this (B, 1, E) look, before they are decoded."""
+        if state.is_fresh:
+            return self.pose_token.expand(len(look), -1, -1)
+        return self.pose_retriever.read(state.memory, look)
 
     def _decode(
         self, state: Tensor, view: EncodedView, pose_token: Tensor
