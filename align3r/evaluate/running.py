@@ -39,6 +39,13 @@ CONFIG = "config.json"
 """In the folder of an evaluation: what it is of. Nothing of another is mixed in."""
 SEQUENCES = "sequences"
 _OF_AN_EVALUATION = frozenset({CONFIG, SEQUENCES, *REPORTS, "ablation.json", "ablation.md"})
+_OF_AN_ENTRY = frozenset({"sequence", "seconds"})
+_OF_A_STATE = {
+    "measured": _OF_AN_ENTRY | {"row", "frames", "about"},
+    "left out": _OF_AN_ENTRY | {"error"},
+    "failed": _OF_AN_ENTRY | {"error", "hint"},
+}
+"""What the file of a sequence has; one without it is not ours, and the sequence is measured."""
 _ELSEWHERE = "choose another place with -o"
 
 
@@ -232,7 +239,8 @@ def _is_done(job: Job) -> bool:
 
 
 def _stored(job: Job) -> Mapping[str, Any]:
-    return stored(_file(job))
+    found = stored(_file(job))
+    return found if _OF_A_STATE.get(str(found.get("state")), {"?"}) <= set(found) else {}
 
 
 def _file(job: Job) -> Path:

@@ -218,6 +218,10 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
     before = file.stat().st_mtime_ns
     assert evaluate("pose", "sintel", out) == 0
     assert file.stat().st_mtime_ns == before
+    for damaged in ('{"state": "measured"}', '{"state": [1]}', '{"sta', "[]"):
+        file.write_text(damaged)
+        assert evaluate("pose", "sintel", out) == 0
+        assert float(sequences_of(out)["alley_2"]["ate_m"]) > 0, damaged
 
 
 def test_a_broken_sequence_leaves_the_others_alone(tmp_path: Path, capsys: Captured) -> None:
