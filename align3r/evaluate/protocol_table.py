@@ -10,7 +10,6 @@ import numpy as np
 from align3r.errors import UsageError
 from align3r.evaluate.metrics import DepthRules
 from align3r.evaluate.protocols import Pick, PoseRules, Protocol
-from align3r.evaluate.published import published as published
 
 _ALIGN3R = {
     "lad": DepthRules(align="lad", near=1e-3, far=70.0, clip=(1e-5, 70.0), positive=False),

@@ -164,7 +164,8 @@ class Protocols(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Read the table of protocols."""
-        from align3r.evaluate.protocol_table import ROWS, published
+        from align3r.evaluate.protocol_table import ROWS
+        from align3r.evaluate.published import published
 
         rows = [
             (
