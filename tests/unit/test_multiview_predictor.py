@@ -282,7 +282,7 @@ def test_cut3r_is_given_one_frame_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
 def test_options_of_networks_that_go_pair_by_pair_have_no_say() -> None:
     odd = NetworkOptions(precision="fp16", cache_gb=1.0, batch=2, compile=True, adapter="a")
     for model in ("vggt", "cut3r"):
-        assert unread_options(Options(model=model, network=odd)) == [  # type: ignore[arg-type]
+        assert unread_options(Options(model=model, network=odd)) == [
             "--network.batch",
             "--network.cache-gb",
             "--network.compile",
