@@ -41,6 +41,8 @@ WITHOUT_FLOW = 2
 """Iterations before the flow term joins: it needs cameras that are nearly right."""
 DAMPING = (1e-4, 1e-8, 1e4)
 """First, least and most."""
+FOCALS = (0.03, 400.0)
+"""Shortest and longest, in half image sides: predictions of nothing would go on without end."""
 
 
 def gauss_newton(
@@ -166,7 +168,7 @@ class _Solve:
             if step is not None:
                 moved = move(now.state, step, self.fixed)
                 trial = self._visit(moved, now.pull, early=at.early)
-                if trial.value < now.value:
+                if trial.value < now.value and self._is_lens(trial.state):
                     now, damping = trial, max(damping / 10, least)
                     break
             damping = least = min(damping * 10, most)
@@ -178,6 +180,13 @@ class _Solve:
             return _Stand(joined, damping, DAMPING[1], done, early=False)
         finished = converged or done >= ITERATIONS
         return _Stand(now, damping, least, done, at.early, finished, system.plan)
+
+    def _is_lens(self, state: State) -> bool:
+        """Whether the focal lengths that are solved for are some that a lens can have."""
+        half = float(self.problem.centred.abs().max())
+        focal = state.focal[self.fixed.focal.isnan()]
+        shortest, longest = (half * ratio for ratio in FOCALS)
+        return bool(((focal > shortest) & (focal < longest)).all())
 
     def _weights(self, *, early: bool) -> dict[str, float]:
         """Of the terms that have joined."""

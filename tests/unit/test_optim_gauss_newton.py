@@ -380,3 +380,20 @@ def test_a_damping_that_failed_is_not_tried_again(monkeypatch: pytest.MonkeyPatc
     failed = [damping for damping in tried if damping <= 3e-6]
     assert len(tried) >= 4 and 1 <= len(failed) == len(set(failed))
     assert min(tried[tried.index(failed[0]) + 1 :]) > failed[0]
+
+
+def test_a_focal_length_stays_one_that_a_lens_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    c = case()
+    half, first = float(c.problem.centred.abs().max()), c.state.focal
+    estimate = estimate_of(c.state, torch.tensor(1.0).double())
+    raw = encode(estimate, c.problem.surface, shared_focal=True)
+    recipe = Recipe(steps=300, rate=0.05, camera_share=0.2, weights={"pair": 1.0})
+
+    def change() -> float:
+        found, _ = gauss_newton(raw, c.problem, c.fixed, recipe)
+        return float((found["focal"] - raw["focal"]).abs().max())
+
+    assert change() > 1e-3
+    lens = [float(value) / half for value in (0.9999 * first.min(), 1.0001 * first.max())]
+    monkeypatch.setattr("align3r.optim.gauss_newton.FOCALS", tuple(lens))
+    assert change() <= 1e-3
