@@ -185,8 +185,9 @@ class AlignOptions:
     """All pairs at once, or keyframes first, then each group against them (auto: more than 120
     frames with the solver adam). The second solve of learned models, from the first with moving
     masks found again, always takes all pairs at once."""
-    solver: Literal["gauss-newton", "adam"] = "gauss-newton"
-    """Gauss-Newton with depth eliminated, or the paper's Adam on all unknowns: one objective."""
+    solver: Literal["gauss-newton", "adam", "none"] = "gauss-newton"
+    """Gauss-Newton with depth eliminated, or the paper's Adam on all unknowns: one objective. none:
+    no refinement, only what the pairs agree on; of vggt and cut3r, that is the network's answer."""
     steps: int = 300
     """Steps of the solver adam; 300 as in the paper's supplement."""
     learning_rate: float = 0.05

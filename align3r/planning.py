@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from align3r.config import Options
-from align3r.device import free_memory_bytes, machine_memory_bytes
+from align3r.device import free_memory_bytes, machine_memory_bytes, resolve_device
 from align3r.given import Given
 from align3r.io.cache import StageCache, cache_folder
 from align3r.io.storage import (
@@ -28,6 +28,7 @@ from align3r.pairing.memory import (
     plan_memory,
 )
 from align3r.pairwise.geometric.survey import survey_bytes
+from align3r.pairwise.multiview.predictor import seen_bytes
 from align3r.pairwise.needs import looks_at_depth
 from align3r.pairwise.registry import MODELS, weights_bytes
 
@@ -63,12 +64,15 @@ def plan_run(given: Given, options: Options, room: Room, *, staged: bool) -> Mem
         room: What there is.
         staged: Whether its stages are kept for another run to go on from.
     """
-    frames, network = given.frames, weights_bytes(options)
+    frames, network, model = given.frames, weights_bytes(options), MODELS[options.model]
     encoded = survey = 0
-    if network:
+    in_main_memory = resolve_device(options.device).type != "cuda"
+    if model.sees_all:
+        survey = seen_bytes(len(frames), frames.size)
+    elif network:
         every = len(frames) * encoded_bytes(frames.size)
         encoded = min(int(options.network.cache_gb * GB), every)
-    if MODELS[options.model].finds_flow:
+    if model.finds_flow:
         survey = survey_bytes(given.edges, len(frames), frames.size)
     wanted = MemoryPlan(
         n_frames=len(frames),
@@ -76,6 +80,7 @@ def plan_run(given: Given, options: Options, room: Room, *, staged: bool) -> Mem
         size=frames.size,
         most_pixels=options.align.pixels,
         network=network,
+        pass_bytes=model.pass_bytes if in_main_memory else (0, 0),
         encoded=encoded,
         survey=survey,
         looks_at_mono=looks_at_depth(options),

@@ -15,6 +15,8 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from align3r.models.rope import Rotate
 
 NORM_EPS = 1e-6
+SCORES_AT_ONCE = 2**22
+"""Pairs of tokens that a head looks at together; more than a frame has."""
 
 KeysValues = tuple[Tensor, Tensor]
 """(B, heads, N, d) keys, rotated, and values."""
@@ -33,8 +35,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if q.is_cpu and q.dtype is not torch.float32:
         # The fused kernel has no fast half-precision products on CPUs: written out, the products
         # take the route of all other matrices and the whole takes less than half the time.
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        seen = scores.softmax(-1) @ v
+        # Some queries at a time, so that long sequences do not take memory by their square.
+        keys = k.transpose(-2, -1)
+        at_once = max(SCORES_AT_ONCE // k.shape[-2], 1)
+        parts = (q * q.shape[-1] ** -0.5).split(at_once, dim=-2)
+        seen = torch.cat([(part @ keys).softmax(-1) @ v for part in parts], dim=-2)
     else:
         seen = scaled_dot_product_attention(q, k, v)
     return seen.transpose(1, 2).flatten(2)

@@ -96,6 +96,26 @@ def adam(
     return final, final_losses(final, problem, fixed, recipe)
 
 
+def as_started(
+    raw: Raw,
+    problem: Problem,
+    fixed: Fixed,
+    recipe: Recipe,
+    *,
+    resume: Arrays | None = None,
+    save: Callable[[Arrays], None] | None = None,
+    tick: Callable[[int], None] | None = None,
+) -> tuple[Raw, dict[str, float]]:
+    """No refinement: what the pairs agree on; see `adam` for the arguments.
+
+    Raises:
+        SolveError: The objective is not finite.
+    """
+    if tick:
+        tick(recipe.steps)
+    return raw, final_losses(raw, problem, fixed, recipe, hint="look at the pair predictions")
+
+
 def final_losses(
     raw: Raw,
     problem: Problem,

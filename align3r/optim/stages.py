@@ -22,7 +22,7 @@ from align3r.optim.sampling import (
     flow_observations,
     point_observations,
 )
-from align3r.optim.solve import Recipe, adam
+from align3r.optim.solve import Recipe, adam, as_started
 from align3r.optim.state import Estimate, Fixed, Raw, decode, encode, estimate_of
 from align3r.optim.surface import Surface
 from align3r.types import PairFlows, Progress
@@ -43,7 +43,7 @@ FLOW_PIXELS = 512
 """Long side of the image whose pixels the flow term counts in, whatever the working size: that is
 what its weight and its Huber loss were made for."""
 
-SOLVERS = {"adam": adam, "gauss-newton": gauss_newton}
+SOLVERS = {"adam": adam, "gauss-newton": gauss_newton, "none": as_started}
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ SOLVE_SHARE = 0.25
 """Of the memory, at most so much is for the solve, as long as it has `LEAST_PIXELS`."""
 FILE_ITEMS = ("predictions", "flows", "survey", "solution", "encoded")
 """What can be kept in files."""
-NAMED_ITEMS = ("network", "encoded", "predictions", "flows", "survey", "solve")
+NAMED_ITEMS = ("network", "scene", "encoded", "predictions", "flows", "survey", "solve")
 """What is told one by one."""
 STAGED_ITEMS = ("predictions", "flows")
 """What a run with an output keeps in files anyway, for an interrupted one to go on from."""
@@ -79,10 +79,13 @@ class MemoryPlan:
     """Pixels a view that do take part: fewer where the memory is short."""
     network: int = 0
     """Weights of a learned model."""
+    pass_bytes: tuple[int, int] = (0, 0)
+    """What a network that sees all frames at once works with: bytes a pixel of every frame, and
+    bytes a pixel of one frame, whatever their number."""
     encoded: int = 0
     """Frames it has encoded and keeps for other pairs."""
     survey: int = 0
-    """Flows that the predictor looks at besides those of the pairs."""
+    """What the predictor has seen of the whole video, besides the pairs."""
     looks_at_mono: bool = False
     """Whether there is monocular depth."""
     in_files: frozenset[str] = frozenset()
@@ -99,6 +102,12 @@ class MemoryPlan:
     def frames(self) -> int:
         """RGB images."""
         return self._planes * FRAME_BYTES
+
+    @property
+    def scene(self) -> int:
+        """What a network that sees all frames at once works with."""
+        every, once = self.pass_bytes
+        return self._planes * every + self._area * once
 
     @property
     def predictions(self) -> int:
@@ -134,7 +143,7 @@ class MemoryPlan:
     def total_bytes(self) -> int:
         """Main memory."""
         mapped = sum(getattr(self, item) for item in FILE_ITEMS if item not in self.in_files)
-        rest = self.frames + self.mono + self.solve + self.working + self.network
+        rest = self.frames + self.mono + self.solve + self.working + self.network + self.scene
         return int(mapped + rest)
 
     @property

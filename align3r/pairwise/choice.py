@@ -112,6 +112,7 @@ def _unread_by_the_aligner(align: AlignOptions) -> list[str]:
     """Numbers of a solver or a geometry that is not used."""
     names = [] if align.solver == "adam" else ["steps", "learning_rate"]
     names += [] if align.geometry == "scale-grid" else ["cells"]
+    names += ["smooth_weight", "prior_weight"] if align.solver == "none" else []
     usual = AlignOptions()
     changed = [name for name in names if getattr(align, name) != getattr(usual, name)]
     return [f"--align.{name.replace('_', '-')}" for name in changed]

@@ -84,11 +84,7 @@ def _network(name: str, options: Options) -> PairPredictor:
 
 def _vggt(options: Options) -> PairPredictor:
     device = resolve_device(options.device)
-    precision = options.network.precision
-    if precision == "auto" and device.type == "cpu":
-        # Attention in half precision takes memory by the square of the frames there.
-        precision = "fp32"
-    dtype = resolve_precision(precision, device)
+    dtype = resolve_precision(options.network.precision, device)
     network = _adapted(load_vggt(locate(options.network.weights or "vggt")), options)
     network.aggregator.in_precision(dtype)
     look = VggtLook(network.to(device), device)

@@ -16,19 +16,24 @@ from hypothesis import strategies as st
 from optim_problem import World, depth_error, make_world, path_error
 from torch import Tensor
 
-from align3r.config import AlignOptions, InputOptions, NetworkOptions, Options
+from align3r import planning
+from align3r.config import AlignOptions, InputOptions, ModelName, NetworkOptions, Options
 from align3r.errors import InputError, NoRoomError, SolveError
+from align3r.given import Given
 from align3r.io.fitting import FITS
 from align3r.io.storage import MappedFiles, Storage
+from align3r.models import transformer
 from align3r.models.cut3r.values import Cut3rOutput
 from align3r.models.vggt.framing import cropped
 from align3r.models.vggt.scene import Scene, unprojected
 from align3r.optim import align
+from align3r.pairing import MemoryPlan, Room, plan_memory, require_room
 from align3r.pairwise.choice import unread_options
 from align3r.pairwise.multiview import vggt
 from align3r.pairwise.multiview.cut3r import Cut3rLook
 from align3r.pairwise.multiview.predictor import MultiViewPredictor
-from align3r.pairwise.multiview.vggt import VggtLook, pass_bytes
+from align3r.pairwise.multiview.vggt import PASS_BYTES, VggtLook, pass_bytes
+from align3r.planning import plan_run
 from align3r.types import Frames, KnownCameras, PairPredictions
 
 CPU = torch.device("cpu")
@@ -315,3 +320,57 @@ def test_frames_for_vggt_are_those_of_its_authors(size: tuple[int, int]) -> None
     fit = FITS["vggt"](size, InputOptions().size)
     np.testing.assert_array_equal(fit.apply(image), cropped(size).apply(image))
     assert fit.apply(image).shape == (fit.size[1], fit.size[0], 3)
+
+
+@pytest.mark.parametrize(("model", "device"), [("vggt", "cpu"), ("vggt", "cuda"), ("cut3r", "cpu")])
+def test_the_plan_counts_what_is_seen(
+    model: ModelName, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "resolve_device", lambda name: torch.device(name))
+    world = make_world(5)
+    nothing = np.zeros(0, np.int64)
+    given = Given("noise", film(world), KnownCameras(), None, EDGES, nothing)
+    enough = Room(memory=10**12, disk=10**12, machine=10**12)
+    options = Options(model=model, device=device)  # type: ignore[arg-type]
+    plan = plan_run(given, options, enough, staged=False)
+    assert plan.encoded == 0
+    width, height = given.frames.size
+    assert plan.survey == 5 * width * height * 4 * np.float32().nbytes
+    at_once = (model, device) == ("vggt", "cpu")
+    assert plan.scene == (pass_bytes(5, (width, height)) if at_once else 0)
+
+
+def test_a_pass_that_does_not_fit_is_refused_by_the_plan() -> None:
+    every = PASS_BYTES[0] * 518 * 294
+    plan = MemoryPlan(n_frames=200, n_pairs=900, size=(518, 294), pass_bytes=PASS_BYTES)
+    short = Room(memory=150 * every, disk=10**12, machine=10**12)
+    with pytest.raises(NoRoomError) as caught:
+        require_room(plan_memory(plan, short), short)
+    words = caught.value.hint.replace(",", "").split()
+    most = int(words[words.index("--input.max-frames") + 1])
+    fewer = replace(plan, n_frames=most, n_pairs=900 * (most - 1) // 200)
+    require_room(plan_memory(fewer, short), short)
+    assert 20 < most < 100
+
+
+@pytest.mark.parametrize("flow", [False, True])
+def test_without_refinement_the_scene_is_the_networks(
+    kind: str, monkeypatch: pytest.MonkeyPatch, flow: bool
+) -> None:
+    world = make_world(5, step=0.3)
+    edges = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [0, 2], [1, 3], [2, 4], [4, 0]])
+    found = looking(kind, world, monkeypatch).predict(film(world), edges, known=KnownCameras())
+    found = replace(found, principal_point=world.predictions.principal_point)
+    options = AlignOptions(pixels=0, solver="none", flow_weight=0.1 if flow else 0.0)
+    flows = world.flows if flow else None
+    solution = align(found, n_frames=5, options=options, flows=flows)
+    assert path_error(world, solution.world_from_cam) < 3e-4
+    assert depth_error(world, solution.depth) < 3e-4
+    np.testing.assert_allclose(solution.focal, world.focal, rtol=1e-5)
+
+
+def test_attention_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = torch.randn(3, 2, 4, 50, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    whole = transformer.attend(q, k, v)
+    monkeypatch.setattr(transformer, "SCORES_AT_ONCE", 7 * 50)
+    assert torch.allclose(transformer.attend(q, k, v).float(), whole.float(), atol=1e-2)
