@@ -98,7 +98,7 @@ def resolve(spec: str) -> Path | Remote:
             raise WeightsError(
                 f"{name} is not on the hub, its authors give it elsewhere",
                 hint=f"fetch {published.by_hand} by the link in the README of github.com/"
-                f"{published.repo} and name that file",
+                f"{published.repo} and name that file with --weights",
             )
         repo, revision = published.repo, revision or published.revision
     elif spec and path.exists():
