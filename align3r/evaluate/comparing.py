@@ -72,7 +72,7 @@ def compare(
     Args:
         source: As in `reconstruct`.
         out: Folder of the report and of one result a run; whole or not at all.
-        vary: geometry, solver, flow, graph, prior; `graph=complete,logwin` takes these values.
+        vary: geometry, solver, flow, graph, method, prior; `graph=complete,logwin` takes these.
         options: Of the base run, which all others are compared with.
         truth: Ground truth, or the .npz of a rendered clip or a folder in TUM layout that has it.
         progress: As in `reconstruct`; the stage is told with the name of the run before it.

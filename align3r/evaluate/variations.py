@@ -106,6 +106,11 @@ def _geometries(options: Options, _count: Count) -> list[str]:
     return [g for g in _align_choices("geometry") if g != "scale-grid" or has_prior]
 
 
+def _solvers(_options: Options, _count: Count) -> list[str]:
+    """Those that minimise the objective."""
+    return [solver for solver in _align_choices("solver") if solver != "none"]
+
+
 def _with_flow(options: Options, value: str) -> Options:
     weight = 0.0 if value == "off" else options.align.flow_weight or AlignOptions().flow_weight
     return replace(options, align=replace(options.align, flow_weight=weight))
@@ -142,7 +147,7 @@ def _priors(options: Options, _count: Count) -> list[str]:
 
 AXES: Mapping[str, Axis] = {
     "geometry": _align_axis("geometry", _geometries),
-    "solver": _align_axis("solver", lambda _options, _count: _align_choices("solver")),
+    "solver": _align_axis("solver", _solvers),
     "flow": Axis(
         value=lambda options: "on" if options.align.flow_weight > 0 else "off",
         put=_with_flow,

@@ -268,7 +268,7 @@ def test_graphs_of_the_frames_there_are(
     ("words", "told"),
     [
         (["--vary", "geometri"], "did you mean geometry?"),
-        (["--vary", "speed"], "there are geometry, solver, flow, graph, prior"),
+        (["--vary", "speed"], "there are geometry, solver, flow, graph, method, prior"),
         (["--vary", "graph=complete,nothing"], "there is no 'nothing' for graph"),
         (["--vary", "geometry", "geometry=scale"], "varied twice"),
         (["--vary", "geometry=depth"], "changes nothing"),
