@@ -27,7 +27,8 @@ class Compare(Solve):
     out: Annotated[str | None, tyro.conf.arg(aliases=("-o",))] = None
     """Folder for the report and the results; NAME_compare in the current folder when not given."""
     vary: tuple[str, ...] = ("geometry",)
-    """Vary geometry, solver, flow, graph, method, prior; or some values of one: graph=complete,logwin."""
+    """Vary geometry, solver, flow, graph, method, prior; or some values of one:
+    graph=complete,logwin."""
     truth: str | None = None
     """Ground truth: the .npz of a rendered clip, or a folder in TUM layout."""
 
