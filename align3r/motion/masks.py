@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -80,7 +81,7 @@ def motion_masks(
     images: np.ndarray | None = None,
     to_next: Neighbours | None = None,
     to_previous: Neighbours | None = None,
-    in_time: Literal["median", "memory"] = "median",
+    remembers: bool = False,
 ) -> np.ndarray:
     """Moving regions, cleaned in time and space.
 
@@ -95,9 +96,9 @@ def motion_masks(
         to_next: From each frame to the next, to look at neighbours in time; a frame without one of
             its matches is left as it is.
         to_previous: From each frame to the one before.
-        in_time: `median` of each pixel and its two neighbours; `memory` of more of them, for a
-            disagreement with a depth that was made of the same flows: that explains what moves
-            along an epipolar line in some frames, and not in those around them.
+        remembers: Look at more neighbours than the next: for a disagreement with a depth that was
+            made of the same flows, which explains what moves along an epipolar line in some
+            frames, and not in those around them.
 
     Returns:
         (N, h, w) bool, True = moving.
@@ -117,13 +118,20 @@ def motion_masks(
         known = np.isfinite(disagreement[k]).astype(np.float32)
         return known if weight is None else np.asarray(known * weight[k] / (1 + weight[k]))
 
+    # Frames come one after the other, so the neighbours of one are those of the next.
+    @lru_cache(maxsize=4 * _REACH)
+    def steady(k: int) -> np.ndarray:
+        if to_next is None or to_previous is None:
+            return score(k)
+        return _median_in_time(k, score, to_next=to_next, to_previous=to_previous)
+
     def one(k: int) -> np.ndarray:
-        steady = score(k)
-        if to_next is not None and to_previous is not None:
-            steady = _IN_TIME[in_time](k, score, say, to_next=to_next, to_previous=to_previous)
+        found = steady(k)
+        if remembers and to_next is not None and to_previous is not None:
+            found = _remembered(k, steady, say, to_next=to_next, to_previous=to_previous)
         if images is not None:
-            steady = _along_image(steady, say(k), images[k])
-        return _with_hysteresis(steady, threshold)
+            found = _along_image(found, say(k), images[k])
+        return _with_hysteresis(found, threshold)
 
     masks = np.empty(disagreement.shape, bool)
     for k, mask in enumerate(in_threads(one, range(len(masks)))):
@@ -132,7 +140,7 @@ def motion_masks(
 
 
 def _median_in_time(
-    k: int, score: Score, _say: Score, *, to_next: Neighbours, to_previous: Neighbours
+    k: int, score: Score, *, to_next: Neighbours, to_previous: Neighbours
 ) -> np.ndarray:
     """Each pixel takes the median of itself and its matches one frame before and after."""
     own, there, back = score(k), to_next[k], to_previous[k]
@@ -143,21 +151,21 @@ def _median_in_time(
     return np.asarray(np.median(np.stack([own, *warped]), 0))
 
 
-def _memory_in_time(
+def _remembered(
     k: int, score: Score, say: Score, *, to_next: Neighbours, to_previous: Neighbours
 ) -> np.ndarray:
     """Each pixel takes the mean of itself and what its matches remember.
 
-    The mean of the squared logarithms: logarithms, so that no single score decides; squares, so
-    that frames in which a thing is seen to move count more than those in which a static scene
-    happens to explain it.
+    The mean of the cubed logarithms: logarithms, so that no single score decides; cubes, so that
+    frames in which a thing is seen to move count more than those in which a static scene happens
+    to explain it.
     """
 
-    def squares(i: int) -> np.ndarray:
+    def cubes(i: int) -> np.ndarray:
         weight = np.maximum(say(i), _UNKNOWN_WEIGHT)
-        return np.stack([weight * np.log1p(np.minimum(score(i), _LARGEST_SCORE)) ** 2, weight], -1)
+        return np.stack([weight * np.log1p(np.minimum(score(i), _LARGEST_SCORE)) ** 3, weight], -1)
 
-    total = squares(k)
+    total = cubes(k)
     for step, matches in ((1, to_next), (-1, to_previous)):
         carried = np.zeros_like(total)
         # From the farthest one inwards, each handing on what it has from behind it.
@@ -167,14 +175,11 @@ def _memory_in_time(
             if match is None:
                 carried = np.zeros_like(total)
                 continue
-            beyond = carried + squares(near + step)
+            beyond = carried + cubes(near + step)
             moved = backward_warp(beyond, match.flow.astype(np.float32))
             carried = _REMEMBERED * match.valid[..., None] * moved
         total = total + carried
-    return np.asarray(np.expm1(np.sqrt(total[..., 0] / total[..., 1])))
-
-
-_IN_TIME = {"median": _median_in_time, "memory": _memory_in_time}
+    return np.asarray(np.expm1(np.cbrt(total[..., 0] / total[..., 1])))
 
 
 def _along_image(score: np.ndarray, say: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -133,7 +133,7 @@ def remembered(
     given: np.ndarray, to_next: Sequence[Match | None], to_previous: Sequence[Match | None]
 ) -> np.ndarray:
     return motion_masks(
-        given, threshold=6.0, to_next=to_next, to_previous=to_previous, in_time="memory"
+        given, threshold=6.0, to_next=to_next, to_previous=to_previous, remembers=True
     )
 
 

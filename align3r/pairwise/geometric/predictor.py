@@ -115,7 +115,7 @@ class GeometricPredictor:
             images=images,
             to_next=[*(Match(*flows.get(k, k + 1)) for k in range(n - 1)), None],
             to_previous=[None, *(Match(*flows.get(k, k - 1)) for k in range(1, n))],
-            in_time="memory",
+            remembers=True,
         )
 
 
