@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,7 +160,7 @@ def test_neighbours_in_time_are_looked_up_in_either_order_of_a_pair(
 ) -> None:
     given = {}
 
-    def note(error: np.ndarray, **options: np.ndarray) -> np.ndarray:
+    def note(error: np.ndarray, **options: Any) -> np.ndarray:
         given.update(options)
         return np.zeros(error.shape, bool)
 
@@ -167,10 +168,10 @@ def test_neighbours_in_time_are_looked_up_in_either_order_of_a_pair(
     w = world(edges=np.array([[0, 1], [2, 1], [0, 3]]))
     moving_masks(w.predictions, w.flows, 4, 6.0)
     ahead, behind = given["to_next"], given["to_previous"]
-    np.testing.assert_array_equal(ahead[0], w.flows.forward[0])
-    np.testing.assert_array_equal(behind[1], w.flows.backward[0])
-    np.testing.assert_array_equal(ahead[1], w.flows.backward[1])
-    np.testing.assert_array_equal(behind[2], w.flows.forward[1])
+    np.testing.assert_array_equal(ahead[0].flow, w.flows.forward[0])
+    np.testing.assert_array_equal(behind[1].flow, w.flows.backward[0])
+    np.testing.assert_array_equal(ahead[1].valid, w.flows.backward_valid[1])
+    np.testing.assert_array_equal(behind[2].valid, w.flows.forward_valid[1])
     assert all(nowhere is None for nowhere in (ahead[2], ahead[3], behind[0], behind[3]))
 
 
