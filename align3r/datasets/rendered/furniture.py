@@ -16,7 +16,7 @@ from align3r.datasets.rendered.things import bright, seed_of, tinted
 _DARK: Colour = (0.14, 0.11, 0.08)
 
 
-def standing(kind: str, half: Place, paint: Paint, place: Place, yaw: float = 0.0) -> Solid:
+def standing(kind: str, half: Place, paint: Paint, place: Place, *, yaw: float = 0.0) -> Solid:
     """A solid that stays where it is; `place` is the middle of its lower side."""
     x, y, z = place
     return Solid(kind, half, paint, still((x, y - half[1], z), yaw))
@@ -114,7 +114,7 @@ def chair(oak: Paint, place: Place, *, yaw: float) -> list[Solid]:
     c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
 
     def part(half: Place, a: float, up: float, b: float) -> Solid:
-        return standing("box", half, oak, (x + c * a + s * b, y - up, z - s * a + c * b), yaw)
+        return standing("box", half, oak, (x + c * a + s * b, y - up, z - s * a + c * b), yaw=yaw)
 
     legs = [part((0.022, 0.225, 0.022), a, 0, b) for a in (-0.19, 0.19) for b in (-0.19, 0.19)]
     return [part((0.22, 0.02, 0.22), 0, 0.45, 0), part((0.22, 0.24, 0.02), 0, 0.49, 0.2), *legs]
@@ -165,18 +165,19 @@ def rack(rng: np.random.Generator, place: Place, yaw: float) -> list[Solid]:
     blue = mottled((0.12, 0.22, 0.42), (0.28, 0.40, 0.64), seed=seed_of(rng), coarse=0.5)
     c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
 
-    def part(half: Place, paint: Paint, a: float, up: float, b: float) -> Solid:
-        return standing("box", half, paint, (x + c * a + s * b, y - up, z - s * a + c * b), yaw)
+    def part(half: Place, paint: Paint, at: Place) -> Solid:
+        a, up, b = at
+        return standing("box", half, paint, (x + c * a + s * b, y - up, z - s * a + c * b), yaw=yaw)
 
-    solids = [part((0.05, 2.2, 0.05), blue, a, 0, b) for a in (-0.5, 0.5) for b in (-2.5, 0, 2.5)]
+    solids = [part((0.05, 2.2, 0.05), blue, (a, 0, b)) for a in (-0.5, 0.5) for b in (-2.5, 0, 2.5)]
     for level in (0.15, 1.6, 3.05):
-        solids.append(part((0.55, 0.05, 2.55), blue, 0, level, 0))
+        solids.append(part((0.55, 0.05, 2.55), blue, (0, level, 0)))
         edge = -2.4
         while edge < 2.0:
             length, height = float(rng.uniform(0.25, 0.5)), float(rng.uniform(0.22, 0.52))
             if rng.random() < 0.85:
                 paint = cartons(rng) if rng.random() < 0.6 else printed(rng, 0.3)
                 depth = float(rng.uniform(0.36, 0.48))
-                solids.append(part((depth, height, length), paint, 0, level + 0.1, edge + length))
+                solids.append(part((depth, height, length), paint, (0, level + 0.1, edge + length)))
             edge += 2 * length + 0.06
     return solids

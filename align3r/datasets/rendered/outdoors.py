@@ -45,9 +45,9 @@ def street(rng: np.random.Generator) -> tuple[list[Solid], Light]:
     for x, z in ((-2.85, 9.5), (-2.85, 15.5), (2.85, 12.0), (2.85, 19.0), (2.85, 27.0)):
         solids += parked(Mover("car", (x, 0, z + float(rng.uniform(-0.8, 0.8)))), rng)
     solids += [
-        standing("box", (0.35, 0.55, 0.35), _posters(rng), (-5.1, 0, 7.0), 10),
+        standing("box", (0.35, 0.55, 0.35), _posters(rng), (-5.1, 0, 7.0), yaw=10),
         standing("box", (0.08, 0.9, 0.6), _posters(rng), (5.4, 0, 8.2)),
-        standing("box", (0.3, 0.45, 0.3), _posters(rng), (5.2, 0, 16.0), 20),
+        standing("box", (0.3, 0.45, 0.3), _posters(rng), (5.2, 0, 16.0), yaw=20),
     ]
     return solids, SUN
 
@@ -61,12 +61,12 @@ def park(rng: np.random.Generator) -> tuple[list[Solid], Light]:
     solids = [
         _heaven(rng),
         standing("box", (45, 0.5, 45), grass, (0, 1.0, 10)),
-        standing("box", (1.1, 0.006, 30), gravel, (-1.6, 0, 10), 14),
-        standing("box", (16, 0.006, 0.9), gravel, (0, 0, 9.6), -4),
-        standing("box", (0.75, 0.30, 0.75), stone, (0.3, 0, 6.2), 20),
+        standing("box", (1.1, 0.006, 30), gravel, (-1.6, 0, 10), yaw=14),
+        standing("box", (16, 0.006, 0.9), gravel, (0, 0, 9.6), yaw=-4),
+        standing("box", (0.75, 0.30, 0.75), stone, (0.3, 0, 6.2), yaw=20),
         standing("ellipsoid", (0.42, 0.50, 0.42), stone, (0.3, -0.55, 6.2)),
-        standing("box", (12, 0.7, 0.4), hedge, (-6, 0, 20), 3),
-        standing("box", (0.4, 0.7, 9), hedge, (9.5, 0, 10), 4),
+        standing("box", (12, 0.7, 0.4), hedge, (-6, 0, 20), yaw=3),
+        standing("box", (0.4, 0.7, 9), hedge, (9.5, 0, 10), yaw=4),
     ]
     for x, z in ((-4.2, 8.5), (3.6, 9.0), (-5.5, 13.5), (1.8, 14.5), (6.3, 13.0), (-7.5, 4.0)):
         place = (x + float(rng.uniform(-0.4, 0.4)), 0.0, z + float(rng.uniform(-0.4, 0.4)))
@@ -181,11 +181,11 @@ def _bench(rng: np.random.Generator, place: Place, yaw: float) -> list[Solid]:
     )
     c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
     feet = [
-        standing("box", (0.04, 0.21, 0.2), wood, (x + c * a, y, z - s * a), yaw)
+        standing("box", (0.04, 0.21, 0.2), wood, (x + c * a, y, z - s * a), yaw=yaw)
         for a in (-0.7, 0.7)
     ]
     return [
         *feet,
-        standing("box", (0.85, 0.03, 0.23), wood, (x, y - 0.42, z), yaw),
-        standing("box", (0.85, 0.18, 0.025), wood, (x + 0.21 * s, y - 0.55, z + 0.21 * c), yaw),
+        standing("box", (0.85, 0.03, 0.23), wood, (x, y - 0.42, z), yaw=yaw),
+        standing("box", (0.85, 0.18, 0.025), wood, (x + 0.21 * s, y - 0.55, z + 0.21 * c), yaw=yaw),
     ]
