@@ -37,7 +37,8 @@ FLOORS = [
     ["solving", "outcome"],
     ["pipeline"],
     ["splitting", "cluster"],
-    ["evaluate", "batch", "train"],
+    ["evaluate", "batch"],
+    ["train"],
     ["cli"],
     ["__main__"],
 ]
