@@ -1,0 +1,109 @@
+"""The values that flow from a data set to a network: frames as read, views as cropped, batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """One frame at its source size, as read.
+
+    Attributes:
+        name: data set, sequence and file: the same frame has always the same name.
+        image: (H, W, 3) uint8 RGB.
+        depth: (H, W) float32 true z-depth, nan where unknown; None where there is no truth.
+        intrinsics: (3, 3) float64, the centre of the top-left pixel is (0, 0).
+        world_from_cam: (4, 4) float64.
+        label: (H, W) float32 z-depth of a teacher, nan where it knows nothing.
+        prior: (H, W) raw values of a monocular network (disparity or depth).
+    """
+
+    name: str
+    image: np.ndarray
+    depth: np.ndarray | None
+    intrinsics: np.ndarray | None
+    world_from_cam: np.ndarray | None
+    label: np.ndarray | None = None
+    prior: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """One frame at the training size; nan wherever something is unknown.
+
+    Attributes:
+        name: as of the source view.
+        image: (h, w, 3) uint8 RGB.
+        depth: (h, w) float32 true z-depth.
+        intrinsics: (3, 3) float64 of the cropped image.
+        world_from_cam: (4, 4) float64.
+        label: (h, w) float32 z-depth of a teacher.
+        point_map: (h, w, 3) float32 as Align3R's branch wants it; None without a prior.
+    """
+
+    name: str
+    image: np.ndarray
+    depth: np.ndarray
+    intrinsics: np.ndarray
+    world_from_cam: np.ndarray
+    label: np.ndarray
+    point_map: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Views that a network sees together.
+
+    Attributes:
+        views: at least one, all of one size.
+        is_multi_view: several frames of one world, all with depth, intrinsics and pose.
+    """
+
+    views: tuple[View, ...]
+    is_multi_view: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples of S views of one size, as tensors; nan wherever something is unknown.
+
+    Attributes:
+        images: (B, S, 3, H, W) float32 in [0, 1].
+        depth: (B, S, H, W) float32 true z-depth.
+        label: (B, S, H, W) float32 z-depth of a teacher.
+        intrinsics: (B, S, 3, 3) float32.
+        world_from_cam: (B, S, 4, 4) float32.
+        point_maps: (B, S, H, W, 3) float32, or None where no view has one.
+        is_multi_view: (B,) bool.
+        names: B times S names of frames.
+    """
+
+    images: Tensor
+    depth: Tensor
+    label: Tensor
+    intrinsics: Tensor
+    world_from_cam: Tensor
+    point_maps: Tensor | None
+    is_multi_view: Tensor
+    names: tuple[tuple[str, ...], ...]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with its tensors on `device`."""
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {
+            name: value.to(device, non_blocking=True)
+            for name, value in held.items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, which a loader asks for by this name."""
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        pinned = {n: value.pin_memory() for n, value in held.items() if isinstance(value, Tensor)}
+        return replace(self, **pinned)
