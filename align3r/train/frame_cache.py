@@ -1,0 +1,117 @@
+"""What a network says about single frames, computed once: teacher labels, prior maps."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from align3r.errors import InputError
+from align3r.io.arrays import read_npz
+from align3r.io.whole import disk_errors_in_words
+
+log = logging.getLogger(__name__)
+
+_SLUG_LENGTH = 40
+
+
+class FrameCache:
+    """One file of arrays a frame: of one producer, one name and one image, in `folder`.
+
+    Processes may share it: a file is there whole or not at all, and who comes second replaces it
+    by the same.
+    """
+
+    def __init__(self, folder: Path, producer: str) -> None:
+        """Open a cache; nothing is written yet.
+
+        Args:
+            folder: Of all producers; each has a folder of its own in it.
+            producer: All that decides what is said about an image: network, digest of its weights,
+                settings.
+        """
+        slug = re.sub(r"[^A-Za-z0-9.-]+", "-", producer)[:_SLUG_LENGTH].strip("-.")
+        self.folder = folder / f"{slug}-{hashlib.sha256(producer.encode()).hexdigest()[:16]}"
+
+    def get(self, name: str, image: np.ndarray) -> dict[str, np.ndarray] | None:
+        """What `put` kept of this frame; None when there is nothing, or it is damaged.
+
+        Args:
+            name: Of the frame.
+            image: (H, W, 3) uint8 RGB: what another image of the same name left is not found.
+
+        Raises:
+            InputError: The folder cannot be looked into.
+        """
+        path = self._path(name, image)
+        try:
+            size = path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        try:
+            # Arrays are stored as they are, so nothing can be larger than the file.
+            return read_npz(path, most_bytes=size)
+        except FileNotFoundError:
+            return None
+        except (ValueError, InputError) as error:
+            log.warning("what is kept of %s in %s is damaged (%s): made again", name, path, error)
+            return None
+
+    def put(self, name: str, image: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep arrays of numbers for a frame; the file is there whole or not at all.
+
+        Raises:
+            InputError: The folder cannot be written, or there is no space left.
+        """
+        if any(array.dtype.kind not in "biuf" for array in arrays.values()):
+            raise ValueError("only arrays of numbers can be kept: nothing is ever unpickled")
+        path = self._path(name, image)
+        with disk_errors_in_words(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{path.stem}.{uuid4().hex}.part")
+            try:
+                with part.open("xb") as file:
+                    np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+
+    def get_or_make(
+        self, name: str, image: np.ndarray, make: Callable[[], Mapping[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """What is kept of this frame; made and kept when there is nothing.
+
+        Raises:
+            InputError: The folder cannot be read or written, or there is no space left.
+        """
+        found = self.get(name, image)
+        if found is None:
+            found = dict(make())
+            self.put(name, image, found)
+        return found
+
+    def has(self, name: str, image: np.ndarray) -> bool:
+        """Whether something is kept of this frame; it may yet turn out to be damaged."""
+        return self._path(name, image).is_file()
+
+    def _path(self, name: str, image: np.ndarray) -> Path:
+        digest = hashlib.sha256(f"{name}\0{image.dtype}\0{image.shape}\0".encode())
+        digest.update(np.ascontiguousarray(image).data)
+        key = digest.hexdigest()
+        # Folders of a hundred thousand files are slow on many disks.
+        return self.folder / key[:2] / f"{key[2:40]}.npz"
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    reason = (error.strerror or "refused").lower()
+    return InputError(
+        f"{path} cannot be read: {reason}", hint="choose another folder for what is kept of frames"
+    )
