@@ -11,6 +11,9 @@ from torch import Tensor
 from align3r.io.storage import Storage
 from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
 
+LARGEST = 60_000.0
+"""float16 ends at 65504; points farther away than this are as good as infinitely far."""
+
 
 class PairJournal(Protocol):
     """Where a predictor that takes its time keeps the pairs it has finished."""
@@ -94,3 +97,8 @@ def empty_predictions(
     points = storage.empty("predictions.points", (n_pairs, 2, *shape, 3), np.float16)
     confidence = storage.empty("predictions.confidence", (n_pairs, 2, *shape), np.float16)
     return torch.from_numpy(points), torch.from_numpy(confidence)
+
+
+def in_half(values: Tensor) -> Tensor:
+    """Any shape in float16, within its range: what is larger than `LARGEST` becomes that."""
+    return values.clamp(-LARGEST, LARGEST).half()

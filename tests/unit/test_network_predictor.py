@@ -15,6 +15,7 @@ from align3r.pairwise.network import predictor
 from align3r.pairwise.network.features import FeatureCache
 from align3r.pairwise.network.predictor import NetworkPredictor, RunOptions
 from align3r.pairwise.network.schedule import Schedule
+from align3r.pairwise.predictor import in_half
 from align3r.types import Frames, KnownCameras, MonoDepth
 
 CPU = torch.device("cpu")
@@ -203,6 +204,12 @@ def test_huge_points_stay_finite() -> None:
     )
     assert found.points.abs().max() == 60_000
     assert found.points.isfinite().all() and found.confidence.isfinite().all()
+
+
+def test_half_precision_has_an_end_on_both_sides() -> None:
+    found = in_half(torch.tensor([torch.inf, 1e9, 65503.0, 1.0, 0.0, -1e9, -torch.inf]))
+    assert found.tolist() == [60_000, 60_000, 60_000, 1, 0, -60_000, -60_000]
+    assert found.dtype == torch.float16
 
 
 class Notes:

@@ -14,11 +14,8 @@ from align3r.errors import SolveError
 from align3r.geometry.rigid import inverse_rigid
 from align3r.io.storage import Storage
 from align3r.models.vggt.scene import moved
-from align3r.pairwise.predictor import PairJournal, empty_predictions
+from align3r.pairwise.predictor import PairJournal, empty_predictions, in_half
 from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
-
-LARGEST = 60_000.0
-"""float16 ends at 65504; points farther away than this are as good as infinitely far."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +107,10 @@ class MultiViewPredictor:
         points, confidence = empty_predictions(len(edges), frames.images.shape[1:3], storage)
         for k, (i, j) in enumerate(edges.tolist()):
             first_from_second = inverse_rigid(seen.world_from_cam[i]) @ seen.world_from_cam[j]
-            points[k, 0] = _half(seen.points[i])
-            points[k, 1] = _half(moved(first_from_second.float(), seen.points[j]))
+            points[k, 0] = in_half(seen.points[i])
+            points[k, 1] = in_half(moved(first_from_second.float(), seen.points[j]))
             for side, frame in enumerate((i, j)):
-                confidence[k, side] = _half(seen.confidence[frame])
+                confidence[k, side] = in_half(seen.confidence[frame])
             report("pairs", k + 1, len(edges))
         return PairPredictions(edges, points, confidence, seen.principal_point)
 
@@ -128,8 +125,3 @@ class MultiViewPredictor:
                     f"{self.name} answers {bad} values that are not numbers for frame {frame}",
                     hint="use --network.precision fp32, or other weights",
                 )
-
-
-def _half(values: Tensor) -> Tensor:
-    """Any shape in float16, within its range."""
-    return values.clamp(-LARGEST, LARGEST).half()

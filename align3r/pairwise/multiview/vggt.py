@@ -12,7 +12,8 @@ from align3r.io.storage import Storage
 from align3r.models.vggt.network import Vggt
 from align3r.models.vggt.scene import see_scene, unprojected
 from align3r.pairing.memory import GB, SMALLEST_SIZE
-from align3r.pairwise.multiview.predictor import LARGEST, SeenFrames
+from align3r.pairwise.multiview.predictor import SeenFrames
+from align3r.pairwise.predictor import LARGEST
 from align3r.types import Frames, Progress
 
 PASS_BYTES = (300, 8000)

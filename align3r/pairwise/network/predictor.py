@@ -17,11 +17,9 @@ from align3r.io.storage import Storage
 from align3r.models.pair_network import EnteredFrame, PairNetwork, PairOutput, Role
 from align3r.pairwise.network.features import Entered, FeatureCache, join, part
 from align3r.pairwise.network.schedule import Batch, Schedule
-from align3r.pairwise.predictor import PairJournal, empty_predictions
+from align3r.pairwise.predictor import PairJournal, empty_predictions, in_half
 from align3r.types import Frames, KnownCameras, MonoDepth, PairPredictions, Progress
 
-_LARGEST = 60_000.0
-"""float16 ends at 65504; points farther away than this are as good as infinitely far."""
 _KEEP_EVERY_S = 20.0
 """What an interrupt can cost; on a GPU whole videos take no longer, and nothing is written."""
 _ROLES: tuple[Role, Role] = (0, 1)
@@ -95,7 +93,7 @@ class NetworkPredictor:
             for batch, output in self._outputs(frames, np.asarray(edges), mono, done.copy()):
                 self._check(batch, output)
                 rows = torch.tensor(batch.rows)
-                points[rows], confidence[rows] = _half(output.points), _half(output.confidence)
+                points[rows], confidence[rows] = _kept(output.points), _kept(output.confidence)
                 done[rows] = True
                 unsaved += batch.rows
                 if journal is not None and time.monotonic() - saved_at >= _KEEP_EVERY_S:
@@ -187,7 +185,6 @@ def _normalised(images: Tensor) -> Tensor:
     return (images.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 
 
-def _half(of_views: tuple[Tensor, Tensor]) -> Tensor:
+def _kept(of_views: tuple[Tensor, Tensor]) -> Tensor:
     """(B, ...) of both views to (B, 2, ...) float16 in main memory."""
-    halves = [values.clamp(-_LARGEST, _LARGEST).half() for values in of_views]
-    return to_host(torch.stack(halves, dim=1))
+    return to_host(torch.stack([in_half(values) for values in of_views], dim=1))
