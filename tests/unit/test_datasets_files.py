@@ -25,6 +25,7 @@ from align3r.datasets.files import (
     rigid_from_quaternions,
 )
 from align3r.datasets.frames import check_unbroken, frames_of, published_intrinsics, with_pose
+from align3r.datasets.listed import listed
 from align3r.errors import InputError, TooLargeError, UsageError
 from align3r.io.png import write_depth_png, write_image
 
@@ -47,6 +48,18 @@ def test_files_of_frames_in_the_order_of_the_frames(tmp_path: Path) -> None:
     assert files(tmp_path, "a/*.png", ["2", "1"]) == (tmp_path / "a/2.png", tmp_path / "a/1.png")
     with pytest.raises(InputError, match=r"2 of the 3 files a/\*\.png .* the first is a/7\.png"):
         files(tmp_path, "a/*.png", ["1", "7", "8"])
+
+
+def test_what_a_list_names_is_there(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "1.png", tmp_path / "b" / "2.png")
+    found = listed(tmp_path, ["b/2.png", "a//1.png", "a"], "images of a")
+    assert found == (tmp_path / "b/2.png", tmp_path / "a/1.png", tmp_path / "a")
+    with pytest.raises(InputError, match=r"2 of the 3 images of a .* the first is a/7\.png"):
+        listed(tmp_path, ["a/1.png", "a/7.png", "c/1.png"], "images of a")
+    with pytest.raises(InputError, match="outside"):
+        listed(tmp_path, ["a/../../b"], "images of a")
+    with pytest.raises(InputError):
+        listed(tmp_path, ["a" * 5000], "images of a")
 
 
 def test_folders_are_paths_from_the_root(tmp_path: Path) -> None:
