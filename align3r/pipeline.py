@@ -16,7 +16,8 @@ from align3r.io.places import check_inputs_stay, output_place
 from align3r.io.sources import Source, absolute_source
 from align3r.io.whole import check_output
 from align3r.outcome import as_reconstruction, check_scale
-from align3r.pairing.memory import GB, MemoryPlan, Room, require_room
+from align3r.pairing.memory import GB, MemoryPlan, Room
+from align3r.pairing.ways_out import require_room
 from align3r.pairwise.choice import check_options, choose_model, unread_options
 from align3r.pairwise.needs import looks_at_depth, missing_weights
 from align3r.pairwise.registry import MODELS
