@@ -13,11 +13,13 @@ import numpy as np
 
 from align3r.errors import InputError
 from align3r.io.arrays import read_npz
+from align3r.io.files import cannot_read
 from align3r.io.whole import disk_errors_in_words
 
 log = logging.getLogger(__name__)
 
 _SLUG_LENGTH = 40
+_CHUNK = 1 << 22
 
 
 class FrameCache:
@@ -108,6 +110,26 @@ class FrameCache:
         key = digest.hexdigest()
         # Folders of a hundred thousand files are slow on many disks.
         return self.folder / key[:2] / f"{key[2:40]}.npz"
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of the content of weights, a file or a folder of files: 16 hex digits.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            # The name of a single file says nothing about what is in it.
+            digest.update(f"{file.name if path.is_dir() else ''}\0{file.stat().st_size}\0".encode())
+            with file.open("rb") as opened:
+                while chunk := opened.read(_CHUNK):
+                    digest.update(chunk)
+        except OSError as error:
+            raise cannot_read(file, error) from error
+    return digest.hexdigest()[:16]
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

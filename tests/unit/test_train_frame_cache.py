@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from align3r.errors import InputError
-from align3r.train.frame_cache import FrameCache
+from align3r.train.frame_cache import FrameCache, weights_digest
 
 Arrays = dict[str, np.ndarray]
 
@@ -155,3 +155,18 @@ def test_any_producer_has_a_folder_below(
     cache.put("../../name", image, label)
     assert cache.folder.parent == tmp_path / "in"
     assert the_file(cache).is_relative_to(cache.folder)
+
+
+def test_weights_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
+    for name, numbers in (("a", b"123"), ("b", b"124")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "model.safetensors").write_bytes(numbers)
+    (tmp_path / "c.pth").write_bytes(b"123")
+    (tmp_path / "d.pth").write_bytes(b"123")
+    a, b, c, d = (weights_digest(tmp_path / name) for name in ("a", "b", "c.pth", "d.pth"))
+    assert len({a, b, c}) == 3 and c == d
+    (tmp_path / "b" / "model.safetensors").write_bytes(b"123")
+    assert weights_digest(tmp_path / "b") == a
+    with pytest.raises(InputError):
+        weights_digest(tmp_path / "none.pth")
