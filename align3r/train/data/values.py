@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -81,6 +82,9 @@ class Batch:
         point_maps: (B, S, H, W, 3) float32, or None where no view has one.
         is_multi_view: (B,) bool.
         names: B times S names of frames.
+        weight: share of the samples of its optimiser step that are in this batch. Batches of a step
+            differ in size; the weights of all of them, in all processes, sum to 1.
+        left_out: what could not be read and gave way to other samples, a sentence each.
     """
 
     images: Tensor
@@ -91,19 +95,25 @@ class Batch:
     point_maps: Tensor | None
     is_multi_view: Tensor
     names: tuple[tuple[str, ...], ...]
+    weight: float = 1.0
+    left_out: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on `device`."""
-        held = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {
-            name: value.to(device, non_blocking=True)
-            for name, value in held.items()
-            if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory, which a loader asks for by this name."""
-        held = {field.name: getattr(self, field.name) for field in fields(self)}
-        pinned = {n: value.pin_memory() for n, value in held.items() if isinstance(value, Tensor)}
-        return replace(self, **pinned)
+        """The same batch in page-locked memory, which torch's loader asks for by this name."""
+        return self._changed(Tensor.pin_memory)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            images=change(self.images),
+            depth=change(self.depth),
+            label=change(self.label),
+            intrinsics=change(self.intrinsics),
+            world_from_cam=change(self.world_from_cam),
+            point_maps=None if self.point_maps is None else change(self.point_maps),
+            is_multi_view=change(self.is_multi_view),
+        )
