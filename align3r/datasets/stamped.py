@@ -108,11 +108,7 @@ def read_stamped(
     depths = [depth_files[i] if i >= 0 else None for i in depth_of]
     check_there([*chosen, *(file for file in depths if file is not None)], folder)
     size = image_size(chosen[0])
-    k = np.full((3, 3), np.nan)
-    if intrinsics[0] is not None or size in intrinsics[1]:
-        k = published_intrinsics(*intrinsics, size=size)
-    else:
-        remarks += (f"the camera of images of {size[0]}x{size[1]} pixels is not known",)
+    k, unknown = _intrinsics(*intrinsics, size=size)
     poses = np.full((len(kept), 4, 4), np.nan)
     poses[pose_of >= 0] = camera_of(rigid_from_quaternions(rows[pose_of[pose_of >= 0], 1:], path))
     return Sequence(
@@ -127,7 +123,7 @@ def read_stamped(
             depth=lambda i: _read_depth(depths[i], size),
         ),
         images=tuple(chosen),
-        remarks=remarks,
+        remarks=remarks + unknown,
     )
 
 
@@ -150,6 +146,16 @@ def _kept(
         if lack.any()
     )
     return np.flatnonzero(good), remarks
+
+
+def _intrinsics(
+    given: Pinhole | None, known: Mapping[tuple[int, int], Pinhole], *, size: tuple[int, int]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(3, 3) of images of this size, nan where they are not known, and what is to be said then."""
+    if given is None and size not in known:
+        unknown = f"the camera of images of {size[0]}x{size[1]} pixels is not known"
+        return np.full((3, 3), np.nan), (unknown,)
+    return published_intrinsics(given, known, size=size), ()
 
 
 def _list(folder: Path, name: str) -> tuple[np.ndarray, list[Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,13 @@ def read_rgbd(folder: Path) -> Truth:
             return np.full((height, width), np.nan, np.float32)
         return read_depth_png(folder / depth_files[depth_of[i]], per_unit=per_metre)
 
-    masks = folder / "dynamic_mask"
     return Truth(
         world_from_cam=_poses(poses[:, 1:], pose_of),
         intrinsics=np.repeat(k[None], len(times), axis=0),
         times=times,
         size=size,
         depth=depth,
-        moving=(
-            (lambda i: read_mask_png(masks / f"{Path(images[i]).stem}.png"))
-            if masks.is_dir()
-            else None
-        ),
+        moving=_masks_beside(folder, images),
     )
 
 
@@ -134,6 +130,14 @@ def _read_camera(camera: Any) -> tuple[tuple[int, int], float, np.ndarray]:
         raise ValueError("camera.json is no camera")
     # The file has COLMAP's convention, where the centre of the top-left pixel is (0.5, 0.5).
     return size, per_metre, np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1.0]])
+
+
+def _masks_beside(folder: Path, images: Sequence[str]) -> Callable[[int], np.ndarray] | None:
+    """What reads the mask of an image; None where there are none."""
+    masks = folder / "dynamic_mask"
+    if not masks.is_dir():
+        return None
+    return lambda i: read_mask_png(masks / f"{Path(images[i]).stem}.png")
 
 
 def read_list(path: Path) -> tuple[np.ndarray, list[str]]:

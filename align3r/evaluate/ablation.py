@@ -119,15 +119,19 @@ def ablate(
                 )
             except Exception as error:
                 # Whatever goes wrong with a sequence is that sequence's alone.
-                failed[name] = str(
-                    in_words(error) or f"{type(error).__name__}: {first_line(error)}"
-                )
-                log.error("%s: %s", name, failed[name])
-                log.debug("%s", traceback.format_exc().rstrip())
+                failed[name] = _failure(name, error)
         report("sequences", len(names), len(names))
         found = Ablation(_averaged(done), done, failed, _remarks(vary, names, failed))
         _write(found, config, out)
     return found
+
+
+def _failure(name: str, error: Exception) -> str:
+    """Why a sequence failed, as it is logged."""
+    why = str(in_words(error) or f"{type(error).__name__}: {first_line(error)}")
+    log.error("%s: %s", name, why)
+    log.debug("%s", "".join(traceback.format_exception(error)).rstrip())
+    return why
 
 
 def _frames_of(dataset: str) -> Protocol:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import cv2
@@ -103,20 +103,11 @@ def motion_masks(
     Returns:
         (N, h, w) bool, True = moving.
     """
-    if noise is None:
-        known = disagreement[np.isfinite(disagreement)]
-        noise = 1.4826 * float(np.median(known)) if len(known) else np.nan
+    noise = _noise_of(disagreement) if noise is None else noise
     if np.isnan(noise):
         return np.zeros(disagreement.shape, bool)
-    unit = max(noise, NOISE_FLOOR_PX)
-
-    def score(k: int) -> np.ndarray:
-        known = disagreement[k].astype(np.float32) / np.float32(unit)
-        return np.asarray(np.nan_to_num(known, nan=0.0))
-
-    def say(k: int) -> np.ndarray:
-        known = np.isfinite(disagreement[k]).astype(np.float32)
-        return known if weight is None else np.asarray(known * weight[k] / (1 + weight[k]))
+    score = partial(_in_units, disagreement, max(noise, NOISE_FLOOR_PX))
+    say = partial(_say_of, disagreement, weight)
 
     # Frames come one after the other, so the neighbours of one are those of the next.
     @lru_cache(maxsize=4 * _REACH)
@@ -137,6 +128,24 @@ def motion_masks(
     for k, mask in enumerate(in_threads(one, range(len(masks)))):
         masks[k] = mask
     return masks
+
+
+def _noise_of(disagreement: np.ndarray) -> float:
+    """Robust standard deviation of the whole video; nan where nothing is known."""
+    known = disagreement[np.isfinite(disagreement)]
+    return 1.4826 * float(np.median(known)) if len(known) else np.nan
+
+
+def _in_units(disagreement: np.ndarray, unit: float, k: int) -> np.ndarray:
+    """(h, w) float32 of frame k; 0 where nothing is known."""
+    known = disagreement[k].astype(np.float32) / np.float32(unit)
+    return np.asarray(np.nan_to_num(known, nan=0.0))
+
+
+def _say_of(disagreement: np.ndarray, weight: np.ndarray | None, k: int) -> np.ndarray:
+    """(h, w) float32 of frame k, from 0 to 1: how much its pixels are to be believed."""
+    known = np.isfinite(disagreement[k]).astype(np.float32)
+    return known if weight is None else np.asarray(known * weight[k] / (1 + weight[k]))
 
 
 def _median_in_time(
