@@ -85,7 +85,7 @@ def crop(view: SourceView, size: Size, rng: np.random.Generator, settings: CropS
     Args:
         view: That `check_croppable` does not refuse.
         size: Of the view.
-        rng: As many numbers are drawn from it for any settings.
+        rng: What is random is drawn from it.
         settings: What is random.
     """
     window = _random_window(view, size, rng, settings)
