@@ -1,0 +1,257 @@
+"""The training loop: step after step, written down, validated, saved, and gone on with."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from align3r.device import kept_heap
+from align3r.io.lock import one_run_at_a_time
+from align3r.progress import Report, as_report
+from align3r.stopwatch import peak_mb
+from align3r.train.activation import checkpointed, exact_heads
+from align3r.train.checkpoints import (
+    Checkpoint,
+    newest_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
+from align3r.train.common_options import LoopOptions
+from align3r.train.learner import Learner
+from align3r.train.means import Window
+from align3r.train.processes import Processes
+from align3r.train.record import Record
+from align3r.train.run_folder import CHECKPOINTS, RESULT, open_folder
+from align3r.train.schedule import epoch_of, learning_rate, total_steps
+from align3r.train.stopping import Stop, asked_to_stop
+from align3r.train.task import Batch, Feed, Task
+from align3r.types import Progress
+
+log = logging.getLogger(__name__)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the training after a checkpoint was saved; it can be gone on with."""
+
+
+def train(
+    task: Task,
+    feed: Feed,
+    options: LoopOptions,
+    out: Path,
+    *,
+    run: Any = None,
+    resume: bool = False,
+    progress: bool | Progress = False,
+) -> Path:
+    """Train until the end of the schedule.
+
+    The folder holds `options.json`, `log.jsonl`, `tensorboard`, `checkpoints`, and in the end
+    `result`. Neither the number of processes nor an interruption changes what is learned, but for
+    the order in which processes add up their numbers.
+
+    Args:
+        task: What is trained; it is moved to the device, and trained in place.
+        feed: Where batches come from.
+        options: How long, how fast, what is kept.
+        out: Folder of the training, the same for all processes.
+        run: Dataclass of all options, which `options` is a part of; written, and compared with that
+            of a training that is resumed. `options` when not given.
+        resume: Go on with the newest checkpoint in `out`, if there is a training in it.
+        progress: How to say where it is.
+
+    Returns:
+        The folder of the result.
+
+    Raises:
+        Interrupted: Ctrl-C or a terminate signal; a checkpoint has been saved.
+        MissingExtraError: accelerate is not installed.
+        SolveError: A loss is not finite; the samples are named.
+        UsageError: The options make no sense, are other than those of the training that is resumed,
+            or the folder holds a training already.
+        InputError: The folder cannot be written, or all of its checkpoints are damaged.
+    """
+    total_steps(options, feed.samples_an_epoch)
+    processes = Processes(options.device)
+    with ExitStack() as stack:
+        if processes.is_first:
+            stack.enter_context(one_run_at_a_time(out))
+            open_folder(out, options if run is None else run, resume=resume)
+        processes.wait()
+        module = cast(nn.Module, task).to(processes.device)
+        stack.enter_context(_own_random_numbers(processes.device))
+        stack.enter_context(kept_heap())
+        if options.activation_checkpointing:
+            stack.enter_context(checkpointed(module))
+        learner = Learner(task, options, processes)
+        if not learner.is_exact:
+            stack.enter_context(exact_heads(module))
+        stop = stack.enter_context(asked_to_stop(insist=processes.world == 1))
+        report = as_report(progress if processes.is_first else False)
+        return _Training(task, feed, options, out, learner, processes).run(stop, report)
+
+
+class _Training:
+    """A training under way."""
+
+    def __init__(
+        self,
+        task: Task,
+        feed: Feed,
+        options: LoopOptions,
+        out: Path,
+        learner: Learner,
+        processes: Processes,
+    ) -> None:
+        self._task, self._feed, self._options, self._out = task, feed, options, out
+        self._learner, self._processes = learner, processes
+        self._total = total_steps(options, feed.samples_an_epoch)
+        self._window = Window()
+        self._done = 0
+        self._record: Record | None = None
+        self._pace = _Pace()
+
+    def run(self, stop: Stop, report: Report) -> Path:
+        """From the newest checkpoint, or the start, to the end."""
+        self._go_on()
+        if self._processes.is_first:
+            self._record = Record(self._out, step=self._done)
+        try:
+            if self._done == 0:
+                self._validate(report)
+            self._steps(stop, report)
+        finally:
+            if self._record is not None:
+                self._record.close()
+        result = self._out / RESULT
+        if self._processes.is_first:
+            with self._averaged():
+                self._task.save(result)
+        self._processes.wait()
+        return result
+
+    def _go_on(self) -> None:
+        """Take up the newest checkpoint that the first process finds, if there is one."""
+        folder = self._out / CHECKPOINTS
+        found = newest_checkpoint(folder) if self._processes.is_first else None
+        step = self._processes.agree(found.step if found is not None else -1)
+        if step < 0:
+            return
+        found = found or read_checkpoint(folder, step)
+        self._learner.load(found.tensors, found.state["learner"])
+        self._window.load(found.state["window"])
+        self._done = step
+        if self._processes.is_first:
+            log.info("the training goes on after step %d of %d", step, self._total)
+
+    def _steps(self, stop: Stop, report: Report) -> None:
+        report("training", self._done, self._total)
+        if self._done == self._total:
+            return
+        processes, samples = self._processes, self._feed.samples_an_epoch
+        steps = self._feed.open(self._done, processes.rank, processes.world)
+        with closing(steps):
+            for step, batches in steps:
+                if step != self._done:
+                    raise ValueError(f"step {step} came in place of step {self._done}")
+                rate = learning_rate(step, self._options, samples)
+                means = self._learner.step(step, batches, rate)
+                self._done += 1
+                self._window.add(means)
+                self._pace.add(self._options.effective_batch)
+                self._after_step(rate, batches, report)
+                report("training", self._done, self._total)
+                # All stop together, or those that go on would wait for the others for ever.
+                wished = processes.sum(torch.tensor(int(stop.asked))).item() > 0
+                if wished or self._due(self._options.save_every):
+                    self._save()
+                if self._done == self._total:
+                    return
+                if wished:
+                    raise Interrupted(f"saved after step {self._done} of {self._total}")
+        raise ValueError(f"the batches ended after {self._done} of {self._total} steps")
+
+    def _after_step(self, rate: float, batches: Sequence[Batch], report: Report) -> None:
+        options = self._options
+        if self._due(options.log_every):
+            values = self._window.take()
+            if self._record is not None:
+                epoch = epoch_of(self._done, options, self._feed.samples_an_epoch)
+                values |= {"learning_rate": rate, "epoch": epoch, **self._pace.take()}
+                self._record.numbers(self._done, values)
+        if self._due(options.image_every):
+            self._show(batches[-1])
+        if self._due(options.validate_every):
+            self._validate(report)
+
+    def _due(self, every: int) -> bool:
+        """Whether what is done every so many steps is done now; at the end all is, but for 0."""
+        return bool(every) and (self._done % every == 0 or self._done == self._total)
+
+    @torch.no_grad()
+    def _show(self, batch: Batch) -> None:
+        if self._record is not None and self._record.shows_pictures:
+            with self._learner.autocast():
+                images = self._task.pictures(batch.to(self._processes.device))
+            self._record.pictures(self._done, images)
+
+    @torch.no_grad()
+    def _validate(self, report: Report) -> None:
+        if self._options.validate_every and self._record is not None:
+            with self._averaged(), self._learner.autocast():
+                metrics = self._task.validate(report)
+            if metrics:
+                self._record.numbers(self._done, metrics, group="validation")
+        self._processes.wait()
+        self._pace.restart()
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        average = self._learner.average
+        return average.applied() if average is not None else nullcontext()
+
+    def _save(self) -> None:
+        if self._processes.is_first:
+            state = {"learner": self._learner.state(), "window": self._window.state()}
+            found = Checkpoint(self._done, self._learner.tensors(), state)
+            save_checkpoint(self._out / CHECKPOINTS, found, keep=self._options.keep)
+        self._processes.wait()
+
+
+class _Pace:
+    """How fast it goes, and how much memory it has taken at most."""
+
+    def __init__(self) -> None:
+        self._samples, self._seconds = 0, 0.0
+        self._start = time.perf_counter()
+
+    def add(self, samples: int) -> None:
+        """So many samples have been learned from since the last time."""
+        self._samples += samples
+        now = time.perf_counter()
+        self._seconds, self._start = self._seconds + now - self._start, now
+
+    def restart(self) -> None:
+        """What was done since the last time does not count."""
+        self._start = time.perf_counter()
+
+    def take(self) -> dict[str, float]:
+        """Since the last time it was asked."""
+        found = {"samples_per_second": round(self._samples / max(self._seconds, 1e-9), 3)}
+        self._samples, self._seconds = 0, 0.0
+        if torch.cuda.is_available():
+            found["device_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
+        return {**found, "memory_gb": round(peak_mb() / 1e3, 3)}
+
+
+@contextmanager
+def _own_random_numbers(device: torch.device) -> Iterator[None]:
+    """Random numbers of the caller are not changed by those of the training."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
