@@ -21,6 +21,13 @@ from align3r.config import (
 )
 from align3r.errors import InputError, UsageError
 from align3r.io.jsonable import jsonable
+from align3r.train.options import (
+    Align3rOptions,
+    DataOptions,
+    Fin3rOptions,
+    LoopOptions,
+    LoraOptions,
+)
 
 UNUSUAL = Options(
     model="geometric",
@@ -100,3 +107,39 @@ def test_short_names_are_spelled_out() -> None:
         *["a.mp4", "--input.start", "3", "--input.max-frames=9", "--input.max-frames", "8"],
         *["--align.steps", "5"],
     ]
+
+
+TRAINED = Fin3rOptions(
+    student="vggt",
+    lora=LoraOptions(rank=4, renorm="none"),
+    data=DataOptions(data=("3@rendered=r",), sizes=("518x294",), lengths=(2, 3)),
+    loop=LoopOptions(ema=0.99, steps=7, betas=(0.8, 0.9)),
+)
+
+
+@pytest.mark.parametrize("options", [Fin3rOptions(), TRAINED, Align3rOptions()])
+def test_options_of_a_training_survive_json(options: Any) -> None:
+    text = json.dumps(jsonable(options))
+    assert options_from_json(json.loads(text), type(options)) == options
+
+
+def test_a_group_keeps_the_defaults_of_the_group_that_it_is_in() -> None:
+    found = options_from_json({"loop": {"seed": 3}, "data": {"sizes": ["64x48"]}}, Align3rOptions)
+    assert found.loop == dataclasses.replace(Align3rOptions().loop, seed=3)
+    assert found.loop.epochs != LoopOptions().epochs
+    assert found.data == dataclasses.replace(Align3rOptions().data, sizes=("64x48",))
+
+
+def test_what_the_options_refuse_a_file_is_refused_as_well() -> None:
+    with pytest.raises(UsageError, match=r"--loop\.keep is 0"):
+        options_from_json({"loop": {"keep": 0}}, Fin3rOptions)
+
+
+def test_options_of_another_training(tmp_path: Path) -> None:
+    path = tmp_path / "options.json"
+    written = {"format": "align3r-training", "kind": "Fin3rOptions", "options": jsonable(TRAINED)}
+    path.write_text(json.dumps(written))
+    assert read_options(path, Fin3rOptions) == TRAINED
+    for kind in (Align3rOptions, Options):
+        with pytest.raises(UsageError, match="no options of this command"):
+            read_options(path, kind)
