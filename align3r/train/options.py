@@ -33,8 +33,16 @@ TeacherName = Literal[
     "truth",
 ]
 TrainedPriorName = Literal[
-    "depthanything-small", "depthanything-base", "depthanything-large", "depthpro"
+    "auto",
+    "depthanything-small",
+    "depthanything-base",
+    "depthanything-large",
+    "depthpro",
+    "moge",
+    "moge2",
+    "truth",
 ]
+FrozenName = Literal["encoder", "encoder+decoder", "none"]
 RenormName = Literal["feature", "weight_row", "weight_qkv", "weight_fro", "weight_spectral", "none"]
 DistanceName = Literal["l2", "l2sq"]
 NormaliserName = Literal["z", "ray"]
@@ -111,6 +119,20 @@ class TeacherOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedPriorOptions:
+    """Monocular depth that goes into the network beside the images."""
+
+    model: TrainedPriorName = "auto"
+    """A monocular network, or `truth`: the depth of the data sets. auto: the one that the network
+    was trained with; depthanything-large, which gives disparity, for a new Align3R."""
+    weights: str | None = None
+    """Weights to take instead of the published ones: a folder, or owner/repo@revision."""
+    maps: str | None = field(default=None, metadata=FREE)
+    """Folder that keeps the depth of every image, which many runs may share; by default one in the
+    output."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudentDefaults:
     """What a network is trained with, unless asked otherwise."""
 
@@ -158,6 +180,7 @@ class Fin3rOptions:
     lora: LoraOptions = field(default_factory=LoraOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    prior: TrainedPriorOptions = field(default_factory=TrainedPriorOptions)
     data: DataOptions = field(default_factory=DataOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
 
@@ -169,19 +192,17 @@ class Align3rOptions:
     weights: str | None = None
     """Network to start from, instead of the published DUSt3R; what it has no weights for starts so
     that it changes nothing."""
-    prior: TrainedPriorName = "depthanything-large"
-    """Monocular network whose depth goes into the pair network."""
-    prior_weights: str | None = None
-    """Its weights instead of the published ones: a folder, or owner/repo@revision."""
-    priors: str | None = field(default=None, metadata=FREE)
-    """Folder that keeps the monocular depth, which many runs may share; by default one in the
-    output."""
-    freeze: Literal["encoder", "none"] = "encoder"
-    """What stays as it is: the encoder of images, as the paper says, or nothing, as in the
-    published script."""
+    prior: TrainedPriorOptions = field(default_factory=TrainedPriorOptions)
+    freeze: FrozenName = "encoder"
+    """What stays as it is: the encoder of images, as the paper says; its decoder, too, so that the
+    branch for monocular depth and the heads alone are trained; or nothing, as the published
+    command says."""
+    symmetric: bool = True
+    """Each pair is looked at both ways round, as in the training of Align3R."""
     confidence_weight: float = 0.2
-    """How much the network wants to be sure; 0.2 as in DUSt3R."""
-    data: DataOptions = field(default_factory=lambda: DataOptions(zoom=1 / 0.9))
+    """How much the network wants to be sure; 0.2 as in DUSt3R and Align3R."""
+    # Align3R crops to 0.8, 0.9 or all of the image before anything else.
+    data: DataOptions = field(default_factory=lambda: DataOptions(zoom=1 / 0.8))
     loop: LoopOptions = field(
         default_factory=lambda: LoopOptions(
             epochs=50.0,
