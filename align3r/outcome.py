@@ -11,7 +11,7 @@ import numpy as np
 from align3r import __version__
 from align3r.config import Options
 from align3r.errors import SolveError, UsageError
-from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics
+from align3r.geometry.cameras import intrinsic_matrix, resize_intrinsics, wrong_camera
 from align3r.given import Given
 from align3r.io.maps import ArrayMaps
 from align3r.io.residuals import pose_residuals, residuals_info
@@ -50,9 +50,11 @@ def as_reconstruction(
     """The result at the source size, with what it is from; how it was made, the pipeline adds.
 
     Raises:
-        SolveError: Metres are asked for, and the solution has none.
+        SolveError: A camera is none, or metres are asked for, and the solution has none.
     """
     frames, known = given.frames, given.known
+    intrinsics = _intrinsics(solution, given, aspect=predictions.aspect)
+    _check_cameras(solution.world_from_cam, intrinsics)
     moving = predictions.moving
     if moving is None:
         moving = np.zeros(frames.images.shape[:3], bool)
@@ -63,7 +65,7 @@ def as_reconstruction(
         residuals["poses"] = pose_residuals(solution.world_from_cam, known)
     return Reconstruction(
         world_from_cam=solution.world_from_cam,
-        intrinsics=_intrinsics(solution, given, aspect=predictions.aspect),
+        intrinsics=intrinsics,
         times=frames.times,
         frame_index=frames.index,
         size=frames.source_size,
@@ -98,6 +100,16 @@ def _intrinsics(solution: Solution, given: Given, *, aspect: float) -> np.ndarra
     if known is not None:
         working = np.where(np.isnan(known), working, known)
     return resize_intrinsics(working, frames.size, frames.source_size)
+
+
+def _check_cameras(world_from_cam: np.ndarray, intrinsics: np.ndarray) -> None:
+    """Refuse what no reader of a result would take, before anything is saved."""
+    if wrong := wrong_camera(world_from_cam, intrinsics):
+        raise SolveError(
+            f"the alignment of {len(intrinsics)} frames ended without cameras: {wrong}",
+            hint="give the focal length with --focal, use another --align.solver, or look at "
+            "--prior-dir and --weights first",
+        )
 
 
 def _scale(solution: Solution, given: Given, options: Options) -> ScaleKind:

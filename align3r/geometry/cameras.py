@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+LONGEST_FOCAL = 1e9
+"""Pixels; what would need a longer one is no camera."""
+_NOT_ROTATED = 1e-3
+
 
 def intrinsic_matrix(focal: float, centre: tuple[float, float]) -> np.ndarray:
     """(3, 3) float64 of a camera with square pixels."""
@@ -35,6 +39,33 @@ def resize_intrinsics(
     resized[..., 0, 2] = (k[..., 0, 2] + 0.5) * scale_u - 0.5
     resized[..., 1, 2] = (k[..., 1, 2] + 0.5) * scale_v - 0.5
     return resized
+
+
+def wrong_camera(world_from_cam: np.ndarray, k: np.ndarray) -> str | None:
+    """Which camera is none, in words; None: all that looks through them may rely on them.
+
+    Args:
+        world_from_cam: (N, 4, 4) poses.
+        k: (N, 3, 3) intrinsics in pixels.
+    """
+    rotation = world_from_cam[:, :3, :3].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
+        turned = np.linalg.det(rotation) > 0
+    last = np.abs(world_from_cam[:, 3] - np.array([0, 0, 0, 1])).max(axis=1)
+    # In these words, nan (of numbers too large to be squared) is no rotation either.
+    rigid = (off < _NOT_ROTATED) & (last < _NOT_ROTATED) & turned
+    rigid &= np.isfinite(world_from_cam).all(axis=(1, 2))
+    if not rigid.all():
+        return f"pose {int(rigid.argmin())} is no rotation and translation"
+    focal = k[:, [0, 1], [0, 1]]
+    seeing = ((focal > 0) & (focal < LONGEST_FOCAL)).all(axis=1)
+    seeing &= (k[:, 2] == [0, 0, 1]).all(axis=1) & np.isfinite(k).all(axis=(1, 2))
+    if seeing.all():
+        return None
+    wrong = int(seeing.argmin())
+    fx, fy = focal[wrong]
+    return f"K {wrong} is no camera matrix (focal lengths {fx:.4g} and {fy:.4g} pixels)"
 
 
 def rays(

@@ -9,6 +9,7 @@ import numpy as np
 
 from align3r.config import CameraOptions
 from align3r.errors import InputError, UsageError
+from align3r.geometry.cameras import LONGEST_FOCAL
 from align3r.io.calibration_json import (
     CALIBRATION_HINT,
     UNKNOWN_SIZE,
@@ -168,6 +169,12 @@ def _from_numbers(numbers: tuple[float, float, float, float], options: CameraOpt
     if numbers[0] <= 0 or numbers[1] <= 0:
         raise UsageError(
             f"focal lengths {numbers[0]:g}, {numbers[1]:g} are not positive", hint="unit: pixels"
+        )
+    if max(numbers[:2]) >= LONGEST_FOCAL:
+        raise UsageError(
+            f"focal lengths {numbers[0]:g}, {numbers[1]:g} are of no camera: they are below "
+            f"{LONGEST_FOCAL:g}",
+            hint="unit: pixels",
         )
     bent = list(options.distortion or ())
     if not np.isfinite(bent).all():

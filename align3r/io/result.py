@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from align3r.errors import InputError
+from align3r.geometry.cameras import wrong_camera
 from align3r.io.arrays import read_npz
 from align3r.io.exr import write_exr
 from align3r.io.files import check_inside, check_pixels, read_json
@@ -41,8 +42,6 @@ Extra = Callable[[Reconstruction, Path], None]
 """Writes something more into the scratch folder of a result."""
 
 _OWN_KEYS = ("format", "version", "n_frames", "size", "fps", "scale")
-_NOT_ROTATED = 1e-3
-_LONGEST = 1e9
 _ARRAYS = {"world_from_cam": (4, 4), "K": (3, 3), "time": (), "frame": ()}
 
 
@@ -210,25 +209,9 @@ def _read_cameras(folder: Path, *, n_frames: int) -> dict[str, np.ndarray]:
             )
         if not np.isfinite(arrays[name]).all():
             raise _damaged(f"{name} in {path} holds values that are not finite")
-    if what := _wrong_camera(arrays["world_from_cam"], arrays["K"]):
+    if what := wrong_camera(arrays["world_from_cam"], arrays["K"]):
         raise _damaged(f"{what} in {path}")
     return arrays
-
-
-def _wrong_camera(world_from_cam: np.ndarray, k: np.ndarray) -> str | None:
-    """Which camera is none; everything that looks through them relies on that."""
-    rotation = world_from_cam[:, :3, :3].astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        off = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
-        turned = np.linalg.det(rotation) > 0
-    last = np.abs(world_from_cam[:, 3] - np.array([0, 0, 0, 1])).max(axis=1)
-    # In these words, nan (of numbers too large to be squared) is no rotation either.
-    rigid = (off < _NOT_ROTATED) & (last < _NOT_ROTATED) & turned
-    if not rigid.all():
-        return f"pose {int(rigid.argmin())} is no rotation and translation"
-    focal = k[:, [0, 1], [0, 1]]
-    seeing = ((focal > 0) & (focal < _LONGEST)).all(axis=1) & (k[:, 2] == [0, 0, 1]).all(axis=1)
-    return None if seeing.all() else f"K {int(seeing.argmin())} is no camera matrix"
 
 
 def _check_files(folder: Path, *, n_frames: int) -> None:

@@ -116,6 +116,7 @@ def test_one_pose_is_enough_for_one_frame_only(tmp_path: Path) -> None:
         (CameraOptions(focal=np.inf), "inf, inf, .* are not finite"),
         (CameraOptions(intrinsics=(9.0, 9.0, np.nan, 2.0)), "9, 9, nan, 2 are not finite"),
         (CameraOptions(focal=-3.0), "-3, -3 are not positive"),
+        (CameraOptions(focal=1e12), "1e\\+12, 1e\\+12 are of no camera"),
     ],
 )
 def test_intrinsics_that_are_none(options: CameraOptions, words: str) -> None:
