@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from align3r.errors import UsageError
+from align3r.errors import InputError, UsageError
 from align3r.io.whole import disk_errors_in_words
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,13 @@ def one_run_at_a_time(out: Path) -> Iterator[None]:
 
 def _acquire(path: Path, out: Path) -> int:
     """The locked file. Whoever held it before may have removed it just before we locked it."""
+    gone = 0
     for _ in range(_ATTEMPTS):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
         except FileNotFoundError:
+            gone += 1
             continue  # Another run removed the folder it had made.
         except OSError as error:
             if error.errno != errno.ELOOP:
@@ -66,7 +68,13 @@ def _acquire(path: Path, out: Path) -> int:
             os.close(file)
             raise
         os.close(file)
-    raise _busy(out)
+    if gone < _ATTEMPTS:
+        raise _busy(out)
+    # Nobody removes a folder that often: it is one that takes no files, as those of /proc.
+    raise InputError(
+        f"{out} cannot be written: its folder takes no new files",
+        hint="choose another place with -o",
+    )
 
 
 def _lock(file: int, out: Path) -> None:

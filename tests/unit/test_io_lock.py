@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from align3r.errors import UsageError
+from align3r.errors import InputError, UsageError
 from align3r.io.lock import one_run_at_a_time
 
 HOLD = """
@@ -48,6 +49,33 @@ def test_folders_made_for_the_lock_go_unless_they_are_used(tmp_path: Path) -> No
     with one_run_at_a_time(tmp_path / "a" / "b" / "out"):
         (tmp_path / "a" / "b" / "out").mkdir()
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a /proc that takes no files")
+@pytest.mark.parametrize("place", ["/proc/out", "/proc/a/b/out"])
+def test_a_place_that_takes_no_files_is_not_called_busy(place: str) -> None:
+    with pytest.raises(InputError, match=f"^{place} cannot be written") as refused:
+        with one_run_at_a_time(Path(place)):
+            pass
+    assert "-o" in refused.value.hint
+
+
+def test_a_folder_that_goes_now_and_then_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if another run removed what it had made just before we open the file in it."""
+    opened, tries = os.open, 0
+
+    def often_gone(path: Path, *more: int) -> int:
+        nonlocal tries
+        tries += 1
+        if tries < 50:
+            Path(path).parent.rmdir()
+        return opened(path, *more)
+
+    monkeypatch.setattr(os, "open", often_gone)
+    with one_run_at_a_time(tmp_path / "a" / "out"):
+        assert tries == 50
 
 
 def test_never_two_at_a_time(tmp_path: Path) -> None:
