@@ -17,7 +17,7 @@ from align3r.train.averaging import Average
 from align3r.train.common_options import LoopOptions
 from align3r.train.means import StepSums
 from align3r.train.processes import Processes
-from align3r.train.task import Batch, Task, views_in
+from align3r.train.task import Batch, Task
 
 _HINT = "look at these images, or take --loop.precision fp32 or a smaller --loop.learning-rate"
 
@@ -69,11 +69,10 @@ class Learner:
         for k, batch in enumerate(batches):
             # By the number of the batch, whichever process has it.
             _seed(self._options.seed, step, self._processes.rank + k * self._processes.world)
-            weight = views_in(batch)
             with self.autocast():
                 losses = self._task(batch.to(self._processes.device))
-            sums.add(losses, weight)
-            self._scaler.scale(losses["loss"] * weight).backward()
+            sums.add(losses, batch.weight)
+            self._scaler.scale(losses["loss"] * batch.weight).backward()
         means, total = self._together(sums, batches, step)
         norm = self._apply(total, step)
         if self.average is not None:
@@ -83,7 +82,7 @@ class Learner:
     def _together(
         self, sums: StepSums, batches: Sequence[Batch], step: int
     ) -> tuple[dict[str, float], float]:
-        """Means over all processes, and how many images all have seen.
+        """Means over all processes, and what the batches weigh together.
 
         Raises:
             SolveError: A loss is not finite, here or elsewhere.

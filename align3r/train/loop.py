@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -122,7 +122,7 @@ class _Training:
         """From the newest checkpoint, or the start, to the end."""
         self._go_on()
         if self._processes.is_first:
-            self._record = Record(self._out, step=self._done)
+            self._record = Record(self._out, step=self._done or -1)
         try:
             if self._done == 0:
                 self._validate(report)
@@ -157,7 +157,8 @@ class _Training:
             return
         processes, samples = self._processes, self._feed.samples_an_epoch
         steps = self._feed.open(self._done, processes.rank, processes.world)
-        with closing(steps):
+        with ExitStack() as stack:
+            stack.callback(getattr(steps, "close", lambda: None))
             for step, batches in steps:
                 if step != self._done:
                     raise ValueError(f"step {step} came in place of step {self._done}")

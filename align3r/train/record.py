@@ -24,7 +24,7 @@ class Record:
     """`log.jsonl`, and `tensorboard` where that is installed, in the folder of a training."""
 
     def __init__(self, out: Path, *, step: int) -> None:
-        """Go on after a step: what was written after it is taken back.
+        """Go on after a step, or -1: what was written after it is taken back.
 
         Raises:
             InputError: The place cannot be written.

@@ -18,16 +18,15 @@ def total_steps(options: LoopOptions, samples_an_epoch: int) -> int:
         raise UsageError(
             "there is nothing to train on", hint="say with --data.data what an epoch holds"
         )
-    steps = options.steps or math.ceil(_steps(options, options.epochs, samples_an_epoch))
-    if not steps:
+    warmup, end = _ends(options, samples_an_epoch)
+    if not end:
         raise UsageError(f"--loop.epochs is {options.epochs:g}", hint="train for more than 0")
-    warmup = _steps(options, options.warmup_epochs, samples_an_epoch)
-    if warmup >= steps:
+    if warmup >= end:
         raise UsageError(
-            f"{warmup:.0f} steps of warm-up are no less than the {steps} steps of the training",
+            f"{warmup:.0f} steps of warm-up are no less than the {end:.0f} steps of the training",
             hint=f"make --loop.warmup-epochs smaller than {options.warmup_epochs:g}",
         )
-    return steps
+    return math.ceil(end)
 
 
 def epoch_of(step: int, options: LoopOptions, samples_an_epoch: int) -> float:
@@ -46,12 +45,15 @@ def learning_rate(step: int, options: LoopOptions, samples_an_epoch: int) -> flo
         samples_an_epoch: How long an epoch is.
     """
     most, least = options.learning_rate, options.least_rate
-    warmup = _steps(options, options.warmup_epochs, samples_an_epoch)
+    warmup, end = _ends(options, samples_an_epoch)
     if step < warmup:
         return most * step / warmup
-    past = (step - warmup) / (total_steps(options, samples_an_epoch) - warmup)
+    past = min((step - warmup) / (end - warmup), 1.0)
     return least + (most - least) * 0.5 * (1 + math.cos(math.pi * past))
 
 
-def _steps(options: LoopOptions, epochs: float, samples_an_epoch: int) -> float:
-    return epochs * samples_an_epoch / options.effective_batch
+def _ends(options: LoopOptions, samples_an_epoch: int) -> tuple[float, float]:
+    """Steps until the warm-up and the training are over; an epoch may end within a step."""
+    steps_an_epoch = samples_an_epoch / options.effective_batch
+    end = options.epochs * steps_an_epoch if options.steps is None else options.steps
+    return options.warmup_epochs * steps_an_epoch, end

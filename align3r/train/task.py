@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,14 +40,18 @@ class Batch(Protocol):
 
     @property
     def names(self) -> Sequence[Sequence[str]]:
-        """Of the views of each sample: how many there are, and which, should they fail."""
+        """Of the views of each sample: who to blame if a loss is not finite."""
+
+    @property
+    def weight(self) -> float:
+        """How much it counts among the batches of a step, those of all processes together."""
 
     def to(self, device: Any) -> Any:
         """The batch on a device."""
 
 
-Steps = Generator[tuple[int, Sequence[Batch]], None, None]
-"""Number of a step, from 0, and this process's part of its batches; closed at the end."""
+Steps = Iterator[tuple[int, Sequence[Batch]]]
+"""Number of a step, from 0, and this process's part of its batches."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,3 @@ class Feed:
     """`open(first_step, rank, world)` gives the steps from that one on, without end: of the batches
     that all processes together have in a step, this one has `rank`, `rank + world` and so on. What
     they all have in a step depends on its number alone."""
-
-
-def views_in(batch: Batch) -> int:
-    """How many images a batch has: what it counts."""
-    return sum(len(views) for views in batch.names)
