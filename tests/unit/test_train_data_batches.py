@@ -221,6 +221,19 @@ def test_frames_are_labelled_before_they_are_cropped(roots: tuple[Path, Path]) -
     assert (batch.label.diff(dim=-1) >= 0).all() and batch.label.max() > batch.label.min()
 
 
+@pytest.mark.parametrize("lost", ["depth", "intrinsics", "world_from_cam"])
+def test_views_of_which_something_is_unknown_are_no_multi_view_sample(
+    roots: tuple[Path, Path], lost: str
+) -> None:
+    calls = iter(range(100))
+
+    def labelled(view: SourceView) -> SourceView:
+        return replace(view, **{lost: None}) if next(calls) == 0 else view
+
+    batch = made(roots, labelled=labelled, samples=(10, 0), lengths=(2,))[0, 0]
+    assert batch.is_multi_view.tolist() == [False, True]
+
+
 def test_views_that_do_not_fit_together_are_no_batch() -> None:
     def view(size: tuple[int, int], mapped: bool = False) -> View:
         flat = np.zeros(size, np.float32)
@@ -290,9 +303,11 @@ def test_a_run_goes_on_where_it_stopped(roots: tuple[Path, Path]) -> None:
     assert [step for step, _ in rest] == [2, 3]
     for (_, a), (_, b) in zip(whole[2:], rest, strict=True):
         assert all(same(x, y) for x, y in zip(a, b, strict=True))
+    before = torch.get_rng_state()
     endless = loader(made(roots))
     assert [next(endless)[0] for _ in range(2)] == [0, 1]
     endless.close()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_more_processes_than_batches_are_refused(roots: tuple[Path, Path]) -> None:

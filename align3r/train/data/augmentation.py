@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
 Jitter = tuple[float, float, float, float]
 """Most by which brightness, contrast, saturation and hue change: three factors within 1 - x and
 1 + x, and a part of the circle."""
@@ -25,15 +24,20 @@ def jitter_colours(image: np.ndarray, rng: np.random.Generator, strengths: Jitte
     brightness, contrast, saturation, hue = rng.uniform(-1, 1, 4) * strengths
     if not any(strengths):
         return image
-    levels = image.astype(np.float32) / 255
-    levels = np.clip(levels * np.float32(1 + brightness), 0, 1)
-    middle = (levels @ _BRIGHTNESS).mean()
-    levels = np.clip(middle + (levels - middle) * np.float32(1 + contrast), 0, 1)
-    grey = (levels @ _BRIGHTNESS)[..., None]
-    levels = np.clip(grey + (levels - grey) * np.float32(1 + saturation), 0, 1)
+    levels = np.minimum(image * np.float32((1 + brightness) / 255), 1)
+    middle = np.float32(cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY).mean())
+    levels = _away_from(middle, levels, 1 + contrast)
+    levels = _away_from(cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY)[..., None], levels, 1 + saturation)
     if hue:
         turned = cv2.cvtColor(levels, cv2.COLOR_RGB2HSV)
         turned[..., 0] = (turned[..., 0] + np.float32(360 * hue)) % 360
         levels = cv2.cvtColor(turned, cv2.COLOR_HSV2RGB)
-    changed: np.ndarray = np.rint(255 * np.clip(levels, 0, 1)).astype(np.uint8)
+    changed: np.ndarray = np.rint(255 * levels).astype(np.uint8)
     return changed
+
+
+def _away_from(grey: np.ndarray | np.float32, levels: np.ndarray, factor: float) -> np.ndarray:
+    """Levels whose difference from grey is `factor` times what it was."""
+    changed = levels * np.float32(factor)
+    changed += grey * np.float32(1 - factor)
+    return np.clip(changed, 0, 1, out=changed)

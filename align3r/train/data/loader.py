@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 import cv2
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from align3r.errors import Align3rError, InputError, UsageError
@@ -62,9 +63,11 @@ def loader(
             multiprocessing_context="spawn" if workers else None,
             worker_init_fn=_start,
             pin_memory=pin,
+            # Its own, for what is drawn from the global one would change the training.
+            generator=torch.Generator(),
         )
     )
-    damage = _Damage(dataset)
+    damage = _Damage(dataset, world)
     for step in keys.steps():
         batches = [_batch(next(made)) for _ in keys.of(step)]
         damage.add(step, [text for batch in batches for text in batch.left_out])
@@ -131,8 +134,8 @@ def _start(_number: int) -> None:
 class _Damage:
     """What could not be read: told once, and too much of it in one epoch is an error."""
 
-    def __init__(self, dataset: Batches) -> None:
-        self.mixture = dataset.mixture
+    def __init__(self, dataset: Batches, world: int) -> None:
+        self.mixture, self.world = dataset.mixture, world
         self.told: set[str] = set()
         self.epoch, self.count = 0, 0
 
@@ -140,7 +143,8 @@ class _Damage:
         """What was left out in a step.
 
         Raises:
-            InputError: It is more than 1 % of the epoch that the step starts in.
+            InputError: It is more than 1 % of what this process has of the epoch that the step
+                starts in.
         """
         if not left_out:
             return
@@ -151,7 +155,7 @@ class _Damage:
         epoch = step * self.mixture.effective_batch // self.mixture.epoch
         self.count = len(left_out) + (self.count if epoch == self.epoch else 0)
         self.epoch = epoch
-        if self.count > _MOST_DAMAGED * self.mixture.epoch:
+        if self.count * self.world > _MOST_DAMAGED * self.mixture.epoch:
             raise InputError(
                 f"{self.count} of the {self.mixture.epoch} samples of epoch {epoch} cannot be "
                 f"read, the last because: {left_out[-1]}",
