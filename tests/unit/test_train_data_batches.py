@@ -175,6 +175,15 @@ def test_a_batch_holds_what_its_names_say(roots: tuple[Path, Path]) -> None:
     assert seen == {"rendered": VIDEOS, "sa1b": PHOTOS}
 
 
+def test_the_frames_of_a_batch_are_known_without_it(roots: tuple[Path, Path]) -> None:
+    dataset = made(roots)
+    for number in range(dataset.micro_batches(0)):
+        names = [name for sample in dataset[0, number].names for name in sample]
+        frames = dataset.frames((0, number))
+        assert [view.name for view in frames] == names
+        assert {view.image.shape[:2] for view in frames} <= {(32, 48), (30, 40), (44, 30)}
+
+
 def test_a_batch_moves_with_all_its_tensors(roots: tuple[Path, Path]) -> None:
     batch = made(roots)[0, 0]
     moved = batch.to("meta")

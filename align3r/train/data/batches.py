@@ -74,9 +74,8 @@ class Batches(Dataset[Batch]):
             InputError: A sample cannot be read, and nor can those that were tried in its place.
             UsageError: No sequence of a source is as long as the samples of the step.
         """
-        step, number = key
-        shape = self.mixture.shape(step)
-        drawn = [self._drawn(n, shape.length) for n in self.mixture.batches(step)[number]]
+        shape = self.mixture.shape(key[0])
+        drawn = self._all_drawn(key)
         size = _turned(shape.size, [view for each in drawn for view in each.views])
         samples = [self._cropped(each, size, shape.length) for each in drawn]
         return replace(
@@ -84,6 +83,19 @@ class Batches(Dataset[Batch]):
             weight=len(samples) / self.mixture.effective_batch,
             left_out=tuple(text for each in drawn for text in each.left_out),
         )
+
+    def frames(self, key: tuple[int, int]) -> list[SourceView]:
+        """The frames that a batch is cut from, as read and labelled.
+
+        Raises:
+            InputError, UsageError: As for the batch.
+        """
+        return [view for each in self._all_drawn(key) for view in each.views]
+
+    def _all_drawn(self, key: tuple[int, int]) -> list[_Drawn]:
+        step, number = key
+        length = self.mixture.shape(step).length
+        return [self._drawn(each, length) for each in self.mixture.batches(step)[number]]
 
     def _drawn(self, number: int, length: int) -> _Drawn:
         """The frames of a sample, as read; what cannot be read gives way to another sample."""
