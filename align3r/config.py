@@ -111,7 +111,8 @@ class NetworkOptions:
     """Fine-tuning of the encoder that goes with the weights: a folder of peft or of align3r's own
     training, or a file of Fin3R."""
     precision: PrecisionName = "auto"
-    """Number format; auto: bf16 for pairs where the machine has it, else and for depth fp32."""
+    """Number format; auto: bf16 for pairs where the machine has it, else and for depth fp32; where
+    a model is evaluated, that of its published figures."""
     batch: int = 0
     """Pairs in one batch; 0 = as many as suit the device and its free memory."""
     cache_gb: float = 2.0

@@ -149,7 +149,8 @@ def wanted_sequences(protocol: Protocol, there: Sequence[str]) -> list[str]:
 
 
 def resolved(protocol: Protocol, options: Options) -> Options:
-    """The options of every sequence: those of the protocol on top, and the model chosen.
+    """The options of every sequence: those of the protocol on top, the model chosen, and, unless
+    one is named, the precision that its published figures are of.
 
     Raises:
         UsageError: They choose frames, give cameras away, or name a model that needs a camera that
@@ -162,6 +163,9 @@ def resolved(protocol: Protocol, options: Options) -> Options:
             log.warning("%s takes %s = %s, not %s", protocol.name, name, value, given)
     options = with_options(options, protocol.options)
     options = replace(options, model=choose_model(options))
+    if options.network.precision == "auto":
+        published_in = MODELS[options.model].published_in
+        options = with_options(options, {"network.precision": published_in})
     if protocol.task == "mono" and MODELS[options.model].finds_flow:
         raise UsageError(
             f"--model {options.model} sees no depth in a single image",
@@ -271,6 +275,8 @@ def _measure_all(
         found[entry["sequence"]] = entry
         done += 1
         report("sequences", done, total)
+        for words in entry.get("told", ()):
+            log.warning("%s", words)
         if entry["state"] == "failed":
             hint = f"\nhint: {entry['hint']}" if entry["hint"] else ""
             log.error("%s: %s%s", entry["sequence"], entry["error"], hint)

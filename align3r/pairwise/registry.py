@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from align3r.config import Options, PriorName
+from align3r.config import Options, PrecisionName, PriorName
 from align3r.device import resolve_device, resolve_precision
 from align3r.errors import UsageError
 from align3r.io.fitting import FitName
@@ -59,6 +59,8 @@ class Model:
     pass_bytes: tuple[int, int] = (0, 0)
     """What it works with where it sees all frames at once: bytes a pixel of every frame, and bytes
     a pixel of one frame, whatever their number."""
+    published_in: PrecisionName = "auto"
+    """Number format that its published figures were measured in; auto: half precision."""
     fit_weights: Callable[[Checkpoint], tuple[nn.Module, object]] = fit_pair_network
     """The network of a checkpoint without its numbers, or WeightsError."""
 
@@ -144,6 +146,7 @@ def _learned(name: str, *, prior: PriorName | None = None, prior_kind: Kind = "d
         prior=prior,
         prior_kind=prior_kind,
         weights_bytes=2_500_000_000,
+        published_in="fp32",
     )
 
 
@@ -168,6 +171,7 @@ MODELS: dict[str, Model] = {
         fit="network",
         weights_bytes=3_200_000_000,
         sees_all=True,
+        published_in="fp32",
         fit_weights=fit_cut3r,
     ),
 }

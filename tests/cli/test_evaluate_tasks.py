@@ -203,6 +203,7 @@ def test_single_images_with_a_network(tmp_path: Path, weights: Path, capsys: Cap
     assert float(row["points_scale_invariant_rel"]) > 0
     about = json.loads((out / "config.json").read_text())
     assert about["weights"] == {str(weights): str(weights)}
+    assert about["options"]["network"]["precision"] == "fp32", "as the published rows"
 
 
 def test_the_embedded_model_sees_no_depth_in_one_image(tmp_path: Path, capsys: Captured) -> None:

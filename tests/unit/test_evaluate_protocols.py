@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from align3r.config import Options
+from align3r.config import ModelName, NetworkOptions, Options, PrecisionName
 from align3r.datasets.table import DATASETS
 from align3r.errors import InputError, UsageError
 from align3r.evaluate.metrics import DEPTH_METRICS, GAUGES
@@ -19,6 +19,7 @@ from align3r.evaluate.running import choose_sequences, configuration, resolved
 from align3r.evaluate.summary import summarise
 from align3r.evaluate.tasks.reconstructing import with_options
 from align3r.evaluate.tasks.table import TASKS, measurer
+from align3r.pairwise.choice import unread_options
 
 EVERY = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 KINDS = {"mono": "samples", "two-view": "pairs"}
@@ -170,6 +171,27 @@ def test_the_options_of_the_protocol_win(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.messages == [
         "fin3r/multi-view/co3d takes pairs.graph = complete, not swin",
     ]
+
+
+@pytest.mark.parametrize(
+    ("model", "named", "taken"),
+    [
+        ("dust3r", "auto", "fp32"),
+        ("align3r-depthpro", "auto", "fp32"),
+        ("cut3r", "auto", "fp32"),
+        ("cut3r", "bf16", "bf16"),
+        ("vggt", "auto", "auto"),
+        ("vggt", "fp32", "fp32"),
+        ("geometric", "auto", "auto"),
+    ],
+)
+def test_models_compute_as_their_published_rows_were_measured(
+    model: ModelName, named: PrecisionName, taken: str
+) -> None:
+    given = Options(model=model, network=NetworkOptions(precision=named))
+    options = resolved(protocol("pose", "sintel"), given)
+    assert options == with_options(given, {"network.precision": taken})
+    assert unread_options(options) == unread_options(given)
 
 
 def test_single_images_need_a_learned_model() -> None:
