@@ -17,6 +17,7 @@ from align3r.evaluate.comparing import compare
 from align3r.evaluate.comparison_report import COLUMNS, RUN, Row, describe_runs
 from align3r.evaluate.comparison_report import in_words as rows_in_words
 from align3r.evaluate.metrics import average_rows
+from align3r.evaluate.named_log import log_of
 from align3r.evaluate.one_sequence import file_name, reader_of
 from align3r.evaluate.protocol_table import protocol
 from align3r.evaluate.protocols import Protocol
@@ -114,9 +115,10 @@ def ablate(
             folder = out / "sequences" / file_name(name)
             known = stored(folder / "compare.json")
             try:
-                done[name] = known or _compare_one(
-                    name, root, folder, rules=rules, vary=vary, options=options, report=report
-                )
+                with log_of(name):
+                    done[name] = known or _compare_one(
+                        name, root, folder, rules=rules, vary=vary, options=options, report=report
+                    )
             except Exception as error:
                 # Whatever goes wrong with a sequence is that sequence's alone.
                 failed[name] = _failure(name, error)

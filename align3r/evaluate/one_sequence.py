@@ -16,6 +16,7 @@ from align3r import __version__
 from align3r.config import Options
 from align3r.datasets.table import Dataset, dataset
 from align3r.errors import first_line, in_words
+from align3r.evaluate.named_log import kept_warnings, log_of
 from align3r.evaluate.protocol_table import PROTOCOLS
 from align3r.evaluate.protocols import Protocol
 from align3r.evaluate.tasks.table import measurer
@@ -61,6 +62,9 @@ def measure_one(job: Job, *, threads: int, share: float) -> Mapping[str, Any]:
         job: What to do.
         threads: To compute in.
         share: Part of the machine that is this worker's.
+
+    Returns:
+        What `measure_here` does, and `told`: warnings, which nobody has seen yet.
     """
     # Before anything is imported that looks at it.
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -71,7 +75,9 @@ def measure_one(job: Job, *, threads: int, share: float) -> Mapping[str, Any]:
 
         budget = _USED_SHARE * share * machine_memory_bytes() / 1e9
         job = replace(job, options=replace(options, memory_budget=round(budget, 3)))
-    return measure_here(job, as_report(False))
+    with kept_warnings() as told:
+        entry = measure_here(job, as_report(False))
+    return {**entry, "told": told}
 
 
 def measure_here(job: Job, report: Report) -> Mapping[str, Any]:
@@ -88,19 +94,9 @@ def measure_here(job: Job, report: Report) -> Mapping[str, Any]:
     entry: dict[str, Any] = {"sequence": job.sequence, "align3r": __version__}
     pictures: Mapping[str, Any] = {}
     try:
-        subject, why_not = _read(protocol, job)
-        if subject is None:
-            entry |= {"state": "left out", "error": why_not}
-        else:
-            measured = measurer(protocol.task)(subject, protocol, job.options, report)
-            pictures = measured.pictures
-            entry |= {
-                "state": "measured",
-                "row": measured.row,
-                "frames": measured.frames,
-                "remarks": getattr(subject, "remarks", ()),
-                "about": measured.about,
-            }
+        with log_of(job.sequence):
+            found, pictures = _measured(protocol, job, report)
+        entry |= found
     except Exception as error:
         entry |= {"state": "failed", **_words(error, job)}
     entry["seconds"] = round(time.monotonic() - started, 3)
@@ -113,6 +109,24 @@ def measure_here(job: Job, report: Report) -> Mapping[str, Any]:
         # Last: a sequence is done when this is there.
         write_json(entry, job.folder / f"{stem}.json")
     return entry
+
+
+def _measured(
+    protocol: Protocol, job: Job, report: Report
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What its JSON says of a sequence, and its pictures."""
+    subject, why_not = _read(protocol, job)
+    if subject is None:
+        return {"state": "left out", "error": why_not}, {}
+    measured = measurer(protocol.task)(subject, protocol, job.options, report)
+    found = {
+        "state": "measured",
+        "row": measured.row,
+        "frames": measured.frames,
+        "remarks": getattr(subject, "remarks", ()),
+        "about": measured.about,
+    }
+    return found, measured.pictures
 
 
 def _read(protocol: Protocol, job: Job) -> tuple[Any, str]:
