@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
+from align3r.device import exact_convolutions
 from align3r.errors import InputError
-from align3r.progress import Report
 from align3r.train.data.values import SourceView
 from align3r.train.frame_cache import FrameCache
 from align3r.train.options import TeacherOptions
@@ -29,26 +29,38 @@ def true_labels(view: SourceView) -> SourceView:
     return replace(view, label=view.depth)
 
 
+@dataclass(frozen=True)
+class LaterTeacher:
+    """A teacher that is loaded when it is called for, in whatever process."""
+
+    options: TeacherOptions
+    device: torch.device
+
+    def __call__(self) -> Teacher:
+        """Load it; see `make_teacher`."""
+        return make_teacher(self.options, device=self.device)
+
+
 class Labels:
     """Gives frames the labels of a teacher, who is only asked about frames that are new.
 
     The teacher is loaded when it is first asked. It may be on a GPU, where a process that reads
-    data for another cannot follow: there, frames have to be labelled ahead (`label_ahead`).
+    data for another cannot follow: there, all frames have to be labelled ahead.
     """
 
     def __init__(
-        self, cache: FrameCache, make: Callable[[], Teacher], *, everywhere: bool = True
+        self, cache: FrameCache, make: Callable[[], Teacher], *, device: torch.device
     ) -> None:
         """Open a cache; nothing is loaded or written yet.
 
         Args:
             cache: Of this teacher.
             make: Loads the teacher.
-            everywhere: Whether the teacher may be asked in a process that reads data.
+            device: Where it computes.
         """
         self._cache = cache
         self._make = make
-        self._everywhere = everywhere
+        self._device = device
         self._teacher: Teacher | None = None
 
     def __call__(self, view: SourceView) -> SourceView:
@@ -87,14 +99,16 @@ class Labels:
             return None
 
     def _ask(self, view: SourceView) -> Label:
-        if not self._everywhere and get_worker_info() is not None:
+        if self._device.type != "cpu" and get_worker_info() is not None:
             raise InputError(
                 f"there is no label of {view.name}, and the teacher is in another process",
-                hint="label all frames before the training, or read them with --loop.workers 0",
+                hint="label all frames before the training with --prepare, or read them with "
+                "--loop.workers 0",
             )
         if self._teacher is None:
             self._teacher = self._make()
-        return self._teacher(view.image)
+        with exact_convolutions(self._device):
+            return self._teacher(view.image)
 
 
 def make_labels(
@@ -113,44 +127,7 @@ def make_labels(
     if options.model == "truth":
         return true_labels
     cache = FrameCache(folder, teacher_id(options, device=device))
-    # Not a closure: labels are sent to processes that read data.
-    return Labels(cache, _Later(options, device), everywhere=device.type == "cpu")
-
-
-class _Later:
-    """A teacher that is loaded when it is called for."""
-
-    def __init__(self, options: TeacherOptions, device: torch.device) -> None:
-        self._given = options, device
-
-    def __call__(self) -> Teacher:
-        options, device = self._given
-        return make_teacher(options, device=device)
-
-
-def label_ahead(views: Iterable[SourceView], labels: Labels, *, report: Report, total: int) -> int:
-    """Label frames before they are needed, in this process; those that have a label are passed by.
-
-    Args:
-        views: The frames.
-        labels: Of the teacher.
-        report: Called as report("labels", done, total).
-        total: How many frames there are.
-
-    Returns:
-        How many labels were made.
-
-    Raises:
-        InputError: The cache cannot be written, or there is no space left.
-        Align3rError: What the teacher raises.
-    """
-    made = 0
-    for done, view in enumerate(views, start=1):
-        if not labels.has(view):
-            labels(view)
-            made += 1
-        report("labels", done, total)
-    return made
+    return Labels(cache, LaterTeacher(options, device), device=device)
 
 
 def packed(label: Label) -> dict[str, np.ndarray]:

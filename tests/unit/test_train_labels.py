@@ -28,7 +28,6 @@ from align3r.train.frame_cache import FrameCache
 from align3r.train.labels import (
     LONGEST,
     Labels,
-    label_ahead,
     make_labels,
     packed,
     picked,
@@ -82,7 +81,7 @@ class Counting:
 
 
 def kept_by(teacher: Counting, place: Path, producer: str = "counting 1") -> Labels:
-    return Labels(FrameCache(place, producer), lambda: teacher)
+    return Labels(FrameCache(place, producer), lambda: teacher, device=CPU)
 
 
 def test_a_frame_is_labelled_once(tmp_path: Path) -> None:
@@ -183,17 +182,6 @@ def test_the_teachers_camera_is_for_frames_that_have_none(tmp_path: Path) -> Non
     assert kept_by(Counting(), tmp_path, "no camera")(frame()).intrinsics is None
 
 
-def test_labels_are_made_ahead(tmp_path: Path) -> None:
-    teacher, told = Counting(), []
-    labels = kept_by(teacher, tmp_path)
-    labels(frame(2))
-    made = label_ahead(
-        map(frame, range(4)), labels, report=lambda *done: told.append(done), total=4
-    )
-    assert made == 3 and len(teacher.asked) == 4
-    assert told == [("labels", k, 4) for k in (1, 2, 3, 4)]
-
-
 def test_the_truth_needs_no_cache(tmp_path: Path) -> None:
     depth = np.ones((60, 84), np.float32)
     labelled = make_labels(TeacherOptions(model="truth"), tmp_path, device=CPU)
@@ -218,9 +206,8 @@ def test_a_process_that_reads_leaves_a_gpu_alone(tmp_path: Path) -> None:
     cache = FrameCache(tmp_path, "counting 1")
     kept_by(Counting(), tmp_path)(frame(0))
     read = {}
-    for everywhere in (False, True):
-        # Sent there as it is here, with the teacher loaded.
-        labels = Labels(cache, Counting, everywhere=everywhere)
+    for kind in ("cuda", "cpu"):
+        labels = Labels(cache, Counting, device=torch.device(kind))
         loader = DataLoader(
             _Frames(labels),
             batch_size=None,
@@ -228,15 +215,13 @@ def test_a_process_that_reads_leaves_a_gpu_alone(tmp_path: Path) -> None:
             num_workers=1,
             multiprocessing_context="fork",
         )
-        read[everywhere] = list(loader)
-        if not everywhere:
-            assert isinstance(read[everywhere][1], str)
-            assert "no label of sa1b/0/1" in read[everywhere][1]
-    assert read[True][1].shape == (60, 84)
+        read[kind] = list(loader)
+    assert read["cuda"][0].shape == read["cpu"][1].shape == (60, 84)
+    assert "no label of sa1b/0/1" in read["cuda"][1]
 
 
 def test_labels_are_sent_without_their_teacher(tmp_path: Path) -> None:
-    labels = Labels(FrameCache(tmp_path, "counting 1"), Counting)
+    labels = Labels(FrameCache(tmp_path, "counting 1"), Counting, device=CPU)
     labels(frame(0))
     sent = pickle.loads(pickle.dumps(labels))
     assert sent._teacher is None and labels._teacher is not None
