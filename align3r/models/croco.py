@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from align3r.models.architecture import CrocoArchitecture
 from align3r.models.heads import Grid
+from align3r.models.precision import set_matrices
 from align3r.models.rope import Rotate, Rotation, grid_positions, rotation
 from align3r.models.transformer import NORM_EPS, DecoderBlock, EncoderBlock, Linear, PatchEmbed
 
@@ -56,10 +57,7 @@ class CrocoNetwork(nn.Module):
             blocks: Of the linear layers outside of the heads.
             heads: Of the convolutions of the heads.
         """
-        in_heads = {module for head in self.heads() for module in head.modules()}
-        for module in self.modules():
-            if isinstance(module, Linear) and module not in in_heads:
-                module.to(blocks)
+        set_matrices(self, blocks, without=self.heads())
         for head in self.heads():
             # Tokens are a channels-last image by nature; convolutions are faster on it as well.
             layers = [m for m in head.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]

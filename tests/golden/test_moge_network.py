@@ -22,10 +22,10 @@ from align3r.models.dinov2 import VitArchitecture
 from align3r.models.moge.camera import focal_and_shift, focal_of, intrinsics_of
 from align3r.models.moge.estimate import estimate, tokens_at
 from align3r.models.moge.loading import fit, load_moge
-from align3r.models.moge.parts import view_plane
 from align3r.models.moge.sizes import ENCODERS
 from align3r.models.moge.version1 import Moge1
 from align3r.models.moge.version2 import Moge2
+from align3r.models.view_plane import view_plane
 
 HERE = Path(__file__).parent / "multiview"
 MANIFESTS = json.loads((HERE / "moge_manifests.json").read_text())

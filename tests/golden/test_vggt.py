@@ -25,13 +25,13 @@ from align3r.models.vggt.dense_head import (
     depth_and_confidence,
     place_embedding,
     points_and_confidence,
-    view_plane,
 )
 from align3r.models.vggt.framing import Framing, Size, cropped, padded
 from align3r.models.vggt.loading import fit_vggt, load_vggt
 from align3r.models.vggt.network import Vggt, VggtAnswer
 from align3r.models.vggt.pose_encoding import decode_cameras, encode_cameras
 from align3r.models.vggt.scene import moved, see_scene, unprojected
+from align3r.models.view_plane import view_plane
 
 FOLDER = Path(__file__).parent / "multiview"
 TINY = VggtArchitecture(

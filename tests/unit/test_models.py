@@ -16,6 +16,7 @@ from align3r.errors import UsageError
 from align3r.models import heads
 from align3r.models.heads import DptHead, activate, enlarged
 from align3r.models.pair_network import PairNetwork
+from align3r.models.precision import set_matrices
 from align3r.models.transformer import attend
 
 
@@ -86,6 +87,15 @@ def test_confidences_and_points_of_every_mode() -> None:
     square, _ = activate(raw, ("square", -math.inf, math.inf), ("exp", 1, math.inf))
     torch.testing.assert_close(square[0, 1, 2], a * a.norm())
     assert activate(torch.zeros(1, 4, 1, 1), ("exp", 0, 1), ("exp", 1, 2))[0].isfinite().all()
+
+
+def test_parts_of_a_network_may_keep_their_precision() -> None:
+    network = random_network()
+    set_matrices(network, torch.float16, without=[network.enc_blocks[0], network.dec_blocks])
+    halved = {name for name, p in network.named_parameters() if p.dtype is torch.float16}
+    assert "enc_blocks.1.attn.qkv.weight" in halved and "dec_blocks2.0.attn.qkv.bias" in halved
+    assert not [name for name in halved if name.startswith(("enc_blocks.0.", "dec_blocks."))]
+    assert not [name for name in halved if "norm" in name or "patch_embed" in name]
 
 
 def test_half_precision_halves_the_matrices_alone() -> None:

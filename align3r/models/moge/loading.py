@@ -13,7 +13,7 @@ from align3r.models.matching import filled, refuse_misfit
 from align3r.models.moge.sizes import architecture_of
 from align3r.models.moge.version1 import Moge1, Moge1Architecture
 from align3r.models.moge.version2 import Moge2
-from align3r.models.transformer import Linear
+from align3r.models.precision import set_matrices
 
 _HINT = "MoGe's own are model.pt of moge-vitl, moge-2-vitl and moge-2-vitl-normal"
 
@@ -32,10 +32,7 @@ def load_moge(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Moge1 
     checkpoint = read_checkpoint(path)
     network, state = fit(checkpoint)
     network = filled(network, state, path=checkpoint.path, dtype=torch.float32)
-    # Norms and what is added up from block to block stay as they are.
-    for module in network.backbone.modules():
-        if isinstance(module, Linear):
-            module.to(dtype)
+    set_matrices(network.backbone, dtype)
     return network
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+
+from align3r.models.view_plane import view_plane
 
 Size = tuple[int, int]
 """Rows and columns."""
@@ -49,26 +50,6 @@ class Moge(Protocol):
 
     def __call__(self, images: Tensor, tokens: int) -> MogeAnswer:
         """What it says of (B, 3, H, W) images in [0, 1], looking at about so many patches."""
-
-
-def view_plane(size: Size, aspect: float, *, like: Tensor) -> Tensor:
-    """(h, w, 2) where pixel centres lie in a view plane whose corners are 1 away from its centre.
-
-    Args:
-        size: h and w.
-        aspect: Width by height of the whole plane.
-        like: Whose device and number format to take.
-    """
-    height, width = size
-    diagonal = math.hypot(1, aspect)
-    x, y = (
-        torch.linspace(-end, end, n, device=like.device, dtype=like.dtype)
-        for n, end in (
-            (width, aspect / diagonal * (width - 1) / width),
-            (height, 1 / diagonal * (height - 1) / height),
-        )
-    )
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
 def with_view_plane(x: Tensor, aspect: float) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from align3r.models.dinov2 import DinoV2, ScaledBlock, normalized
 from align3r.models.heads import Grid
+from align3r.models.precision import set_matrices
 from align3r.models.rope import grid_positions, rotation
-from align3r.models.transformer import Linear
 from align3r.models.vggt.architecture import VggtArchitecture
 
 NORM_EPS = 1e-5
@@ -72,9 +72,7 @@ class Aggregator(nn.Module):
 
         Norms, the residual stream, rotary angles and patch embeddings stay in float32.
         """
-        for module in self.modules():
-            if isinstance(module, Linear):
-                module.to(dtype)
+        set_matrices(self, dtype)
         return self
 
     def forward(self, images: Tensor) -> SceneTokens:

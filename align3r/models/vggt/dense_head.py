@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 from align3r.models.heads import Fusion, Grid, Scratch
-from align3r.models.moge.parts import view_plane
 from align3r.models.vggt.aggregator import NORM_EPS, SceneTokens
 from align3r.models.vggt.architecture import VggtArchitecture
+from align3r.models.view_plane import view_plane
 
 FRAMES_AT_ONCE = 4
 """Frames whose maps are in memory together; at 518x518 a frame takes some 450 MB."""
