@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+Kind = TypeVar("Kind", bound="Cloud")
 
 _STEPS = 24
 """Sides of voxels that are tried at most."""
@@ -24,9 +27,9 @@ class Cloud:
     def __len__(self) -> int:
         return len(self.points)
 
-    def pick(self, which: np.ndarray) -> Cloud:
-        """The points that a mask or an index array selects."""
-        return Cloud(self.points[which], self.colours[which], self.confidence[which])
+    def pick(self: Kind, which: np.ndarray) -> Kind:
+        """The points that a mask or an index array selects, with all that is known of them."""
+        return type(self)(*(column[which] for column in vars(self).values()))
 
 
 def join(clouds: list[Cloud]) -> Cloud:
@@ -38,7 +41,7 @@ def join(clouds: list[Cloud]) -> Cloud:
     )
 
 
-def most_confident(cloud: Cloud, count: int) -> Cloud:
+def most_confident(cloud: Kind, count: int) -> Kind:
     """At most `count` points, the most confident ones, in the order they came."""
     if len(cloud) <= count:
         return cloud

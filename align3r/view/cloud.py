@@ -20,10 +20,6 @@ class Cloud(thinning.Cloud):
     spacing: np.ndarray
     """(P,) uint8 pixels from the point to its neighbours in the frame where it was seen."""
 
-    def pick(self, which: np.ndarray) -> Cloud:
-        """The points that a mask or an index array selects."""
-        return Cloud(*(column[which] for column in vars(self).values()))
-
 
 NOTHING = Cloud(
     np.zeros((0, 3), np.float32),

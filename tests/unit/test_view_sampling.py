@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from align3r.io.maps import ArrayMaps
+from align3r.io.thinning import most_confident
 from align3r.reconstruction import Reconstruction
 from align3r.view.cloud import NOTHING, Cloud, evenly, join, thin
 from align3r.view.palette import depth_picture, depth_range, spread, turbo
@@ -20,6 +21,23 @@ from align3r.view.sampling import (
 )
 
 MakeScene = Callable[..., Reconstruction]
+
+
+def test_what_is_known_of_points_goes_with_them() -> None:
+    n = 5
+    cloud = Cloud(
+        np.arange(3 * n, dtype=np.float32).reshape(n, 3),
+        np.arange(3 * n, dtype=np.uint8).reshape(n, 3),
+        np.array([1, 5, 3, 4, 2], np.float32),
+        np.arange(n) % 2 == 0,
+        np.arange(n, dtype=np.float32),
+        np.arange(n, dtype=np.uint8),
+    )
+    for picked in (cloud.pick(np.array([1, 3])), most_confident(cloud, 2)):
+        assert type(picked) is Cloud and len(picked) == 2
+        for name, column in vars(cloud).items():
+            assert (getattr(picked, name) == column[[1, 3]]).all(), name
+    assert len(NOTHING.pick(np.zeros(0, bool))) == 0
 
 
 def with_maps(scene: Reconstruction, **changed: np.ndarray) -> Reconstruction:
