@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fuzz_samples as samples
 import numpy as np
+from fuzz_moge import read_moge, write_moge
 
 from align3r.config import CameraOptions, InputOptions
 from align3r.datasets.sequence import Sequence
@@ -278,6 +279,7 @@ READERS = {
         Reader("batch manifest", samples.write_manifest, _read_manifest),
         Reader("batch: finished", samples.write_result, _read_finished, only="out/scene.json"),
         Reader("weights", samples.write_weights, _read_weights),
+        Reader("weights: MoGe", write_moge, read_moge),
         Reader("adapters", samples.write_adapters, _read_adapter),
         Reader("truth: npz, TUM folder", samples.write_truth, _read_truth),
         Reader("data sets", samples.write_datasets, _read_dataset),
