@@ -15,6 +15,7 @@ COMMANDS = {
     "reconstruct": "cameras, depth, moving masks and points from a video: the main job",
     "compare": "one video in several ways (depth or scale maps, solvers, ...), one report",
     "evaluate": "protocols and tables of the papers on their data sets, and ablations",
+    "train": "fine-tune a network: Fin3R's adapters, or an Align3R",
     "batch": "many videos, on this machine or on a Ray cluster; what is done is skipped",
     "view": "look at a result in the browser",
     "export": "write a result for other programs: colmap, nerfstudio, glb, rerun and more",
@@ -22,6 +23,8 @@ COMMANDS = {
     "doctor": "versions, device, free memory and a self-test",
 }
 
+RESUMED = frozenset({"reconstruct", "compare", "evaluate", "train", "batch"})
+"""Commands that go on where they were interrupted."""
 INTERRUPTED = 130
 
 
@@ -47,8 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        resumable = words[:1] in (["reconstruct"], ["compare"], ["evaluate"], ["batch"])
-        hint = "; run the same command again to resume" if resumable else ""
+        hint = "; run the same command again to resume" if words[:1] and words[0] in RESUMED else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:

@@ -17,6 +17,7 @@ STORY = (
     "align3r.flow.choose",
     "align3r.evaluate.comparing",
     "align3r.evaluate.running",
+    "align3r.train.loop",
     "align3r.batch.runner",
 )
 """Whose remarks a plain run shows: what is planned, and what `auto` stands for."""

@@ -32,6 +32,21 @@ def open_folder(out: Path, options: Any, *, resume: bool) -> None:
             is learned, or it holds something else.
         InputError: It cannot be read or written.
     """
+    check_folder(out, options, resume=resume)
+    with disk_errors_in_words(out):
+        out.mkdir(parents=True, exist_ok=True)
+        kind = type(options).__name__
+        about = {"format": FORMAT, "version": 1, "kind": kind, "options": options}
+        write_json(about, out / OPTIONS)
+
+
+def check_folder(out: Path, options: Any, *, resume: bool) -> None:
+    """Refuse what `open_folder` refuses; nothing is written.
+
+    Raises:
+        UsageError: As there.
+        InputError: It cannot be read.
+    """
     path = out / OPTIONS
     if path.exists():
         if not resume:
@@ -47,10 +62,6 @@ def open_folder(out: Path, options: Any, *, resume: bool) -> None:
             )
     elif out.exists() and (not out.is_dir() or {p.name for p in out.iterdir()} - CACHES):
         raise UsageError(f"{out} holds no training", hint="choose another place with -o")
-    with disk_errors_in_words(out):
-        out.mkdir(parents=True, exist_ok=True)
-        kind = type(options).__name__
-        write_json({"format": FORMAT, "version": 1, "kind": kind, "options": options}, path)
 
 
 def first_difference(before: Mapping[str, Any], options: Any) -> tuple[str, Any, Any] | None:
