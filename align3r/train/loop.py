@@ -95,7 +95,8 @@ def train(
             stack.enter_context(exact_heads(module))
         stop = stack.enter_context(asked_to_stop(insist=processes.world == 1))
         report = as_report(progress if processes.is_first else False)
-        return _Training(task, feed, options, out, learner, processes).run(stop, report)
+        training = _Training(task, feed, options, out, learner=learner, processes=processes)
+        return training.run(stop, report)
 
 
 class _Training:
@@ -107,6 +108,7 @@ class _Training:
         feed: Feed,
         options: LoopOptions,
         out: Path,
+        *,
         learner: Learner,
         processes: Processes,
     ) -> None:
@@ -155,20 +157,14 @@ class _Training:
         report("training", self._done, self._total)
         if self._done == self._total:
             return
-        processes, samples = self._processes, self._feed.samples_an_epoch
+        processes = self._processes
         steps = self._feed.open(self._done, processes.rank, processes.world)
         with ExitStack() as stack:
             stack.callback(getattr(steps, "close", lambda: None))
             for step, batches in steps:
                 if step != self._done:
                     raise ValueError(f"step {step} came in place of step {self._done}")
-                rate = learning_rate(step, self._options, samples)
-                means = self._learner.step(step, batches, rate)
-                self._done += 1
-                self._window.add(means)
-                self._pace.add(self._options.effective_batch)
-                self._after_step(rate, batches, report)
-                report("training", self._done, self._total)
+                self._step(batches, report)
                 # All stop together, or those that go on would wait for the others for ever.
                 wished = processes.sum(torch.tensor(int(stop.asked))).item() > 0
                 if wished or self._due(self._options.save_every):
@@ -179,8 +175,14 @@ class _Training:
                     raise Interrupted(f"saved after step {self._done} of {self._total}")
         raise ValueError(f"the batches ended after {self._done} of {self._total} steps")
 
-    def _after_step(self, rate: float, batches: Sequence[Batch], report: Report) -> None:
+    def _step(self, batches: Sequence[Batch], report: Report) -> None:
         options = self._options
+        rate = learning_rate(self._done, options, self._feed.samples_an_epoch)
+        means = self._learner.step(self._done, batches, rate)
+        self._done += 1
+        self._window.add(means)
+        self._pace.add(options.effective_batch)
+        report("training", self._done, self._total)
         if self._due(options.log_every):
             values = self._window.take()
             if self._record is not None:

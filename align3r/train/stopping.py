@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,20 +22,13 @@ class Stop:
 def asked_to_stop(*, insist: bool) -> Iterator[Stop]:
     """While this lasts, a signal to end is a wish.
 
-    Processes that are forked inside, such as those that read data, let Ctrl-C pass and end with
-    the terminate signal.
-
     Args:
         insist: A second Ctrl-C ends at once. Launchers of many processes pass on the signal that
             the terminal has sent already, so there it may come twice by itself.
     """
-    stop, trainer = Stop(), os.getpid()
+    stop = Stop()
 
     def hear(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != trainer:
-            if number == signal.SIGTERM:
-                os._exit(128 + number)
-            return
         if stop.asked and insist and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.asked = True

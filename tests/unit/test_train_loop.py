@@ -26,6 +26,7 @@ from align3r.errors import InputError, MissingExtraError, SolveError, UsageError
 from align3r.train.averaging import Average
 from align3r.train.common_options import LoopOptions
 from align3r.train.loop import Interrupted, train
+from align3r.train.processes import Processes
 from align3r.train.record import read_log
 from align3r.train.schedule import learning_rate
 from align3r.train.task import Feed
@@ -220,6 +221,22 @@ def test_a_loss_that_is_not_finite_names_its_samples_and_spoils_nothing(tmp_path
     assert "line/5/2" not in str(told.value) and told.value.hint
     assert saved(out) == ["step_00000002", "step_00000004"]
     assert learn(out, resume=True).second.weight.isfinite().all()
+
+
+def test_a_process_ends_when_another_cannot_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' part of a sum says of one batch that its loss is not finite."""
+
+    def sum_with_other(_: Processes, values: Tensor) -> Tensor:
+        other = torch.zeros_like(values)
+        if values.ndim:
+            other[-1] = 1
+        return values + other
+
+    monkeypatch.setattr(Processes, "sum", sum_with_other)
+    with pytest.raises(SolveError, match="loss in another process is not finite in step 1"):
+        learn(tmp_path / "run")
 
 
 def test_a_gradient_that_is_not_finite_is_refused(tmp_path: Path) -> None:
