@@ -34,19 +34,21 @@ class LoopOptions:
     betas: tuple[float, float] = (0.9, 0.95)
     """Of AdamW; those of the training of DUSt3R and CUT3R. Fin3R does not say."""
     weight_decay: float = 0.0
-    """Of AdamW. DUSt3R and CUT3R take 0.05; Fin3R does not say, and adapters are small as it is."""
+    """Of AdamW, for matrices alone. DUSt3R and CUT3R take 0.05; Fin3R does not say, and adapters
+    are small as it is."""
     clip: float = 1.0
     """Largest norm of the gradient, longer ones are shortened to it; 0: none. The paper does not
     say."""
     precision: PrecisionName = "auto"
-    """Numbers of the matrices; what is trained stays float32. auto: bf16 where the machine has
-    it. fp16 scales the loss, and leaves out steps that overflow."""
+    """Numbers of the matrices; what is trained stays float32, and so do heads. auto: bf16 where the
+    machine has it. fp16 scales the loss, and leaves out steps that overflow."""
     activation_checkpointing: bool = field(default=True, metadata=FREE)
     """Compute the blocks of the network a second time in the backward pass in place of keeping
     what they computed: a fraction of the memory for a third more time, the same gradients."""
     ema: float | None = None
     """Decay of a moving average of what is trained, such as 0.999, which is then what is validated
-    and saved at the end; by default there is none."""
+    and saved at the end; by default there is none. It is less at the start: (1 + n) / (10 + n)
+    after n steps."""
     seed: int = 0
     """Same seed, same machine, same numbers."""
     save_every: int = field(default=200, metadata=FREE)
@@ -102,7 +104,7 @@ class DataOptions:
     pairs, 2 to 8 for others."""
     views_a_batch: int | None = None
     """Most views in one batch of one process: batch times length. By default 8, and 4 for pairs,
-    as in Fin3R; it changes memory and time, not what is learned but by rounding."""
+    as in Fin3R; it changes memory and time, and hardly what is learned."""
     single: Literal["single", "repeat", "crops"] = "single"
     """What becomes of a data set of single images in a network of many views: a sample of one view,
     the same image several times, or overlapping crops of it. Fin3R does not say. Networks of
