@@ -18,6 +18,8 @@ from align3r.errors import UsageError
 from align3r.io.places import output_place
 from align3r.train.filling import Options, filled, model_of, takes_point_maps
 from align3r.train.options import Align3rOptions, Fin3rOptions
+from align3r.train.record import LINES, read_log
+from align3r.train.run_folder import check_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +90,11 @@ def run(words: Sequence[str]) -> int:
         print(describe(options, out))
         return 0
 
-    from align3r.train.run_folder import check_folder
-    from align3r.train.running import prepare, train
-
     if not args.prepare:
         check_folder(out, options, resume=True)
+
+    from align3r.train.running import prepare, train
+
     with Bars(enabled=not args.quiet) as bars:
         done = prepare(options, out, progress=bars) if args.prepare else None
         result = None if args.prepare else train(options, out, progress=bars)
@@ -138,8 +140,6 @@ def _usual_place(sort: str, options: Options) -> str:
 
 def _tell(options: Options, out: Path, result: Path) -> None:
     """How well it went, and how the result is used."""
-    from align3r.train.record import LINES, read_log
-
     measured = [line["validation"] for line in read_log(out / LINES) if "validation" in line]
     if measured:
         rows = [

@@ -48,7 +48,8 @@ def filled(options: Options) -> Options:
             prior = replace(prior, model=PRIOR_OF[model])
     elif prior != TrainedPriorOptions():
         raise UsageError(
-            f"{model} looks at images alone, not at monocular depth", hint="leave out --prior"
+            f"{model} looks at images alone, not at monocular depth",
+            hint="leave out all that begins with --prior",
         )
     return replace(options, data=fill_data(options.data, model), prior=prior)
 
