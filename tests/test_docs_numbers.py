@@ -10,6 +10,9 @@ import pytest
 import test_layers
 
 from align3r.config import AlignOptions, InputOptions, MotionOptions, PairOptions
+from align3r.datasets import table
+from align3r.evaluate import protocol_table
+from align3r.evaluate.published import published
 from align3r.optim import constraints, depth_prior, gauss_newton, stages
 from align3r.optim import depth as full_depth
 from align3r.optim.solve import BETAS
@@ -57,6 +60,20 @@ def test_a_number_is_that_of_the_code(page: str, said: str, fact: float) -> None
     for number in found:
         value = WORDS[number] if number in WORDS else float(number)
         assert value == pytest.approx(fact)
+
+
+def test_the_changelog_counts_what_there_is() -> None:
+    ours = {"rendered", "rgbd"}
+    papers = [row for row in protocol_table.ROWS if row.dataset not in ours]
+    counts = {
+        "protocols of": len(papers),
+        "data sets,": len({row.dataset for row in papers}),
+        "published rows": sum(len(published(row.name)) for row in papers),
+        "readers of data sets": len(table.ROWS),
+    }
+    text = (DOCS.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    for what, count in counts.items():
+        assert re.findall(rf"(\d+) {what}", text) == [str(count)], what
 
 
 def test_the_floors_of_the_design_are_those_that_imports_obey() -> None:
