@@ -17,7 +17,7 @@ from align3r.io.maps import ArrayMaps
 from align3r.io.residuals import pose_residuals, residuals_info
 from align3r.pairwise.needs import prior_in_metres
 from align3r.reconstruction import Reconstruction, ScaleKind
-from align3r.types import Frames, LensCamera, PairPredictions, Solution
+from align3r.types import Frames, KnownCameras, LensCamera, PairPredictions, Solution
 
 
 def check_scale(options: Options) -> None:
@@ -52,7 +52,7 @@ def as_reconstruction(
     Raises:
         SolveError: A camera is none, or metres are asked for, and the solution has none.
     """
-    frames, known = given.frames, given.known
+    frames = given.frames
     intrinsics = _intrinsics(solution, given, aspect=predictions.aspect)
     _check_cameras(solution.world_from_cam, intrinsics)
     moving = predictions.moving
@@ -60,9 +60,6 @@ def as_reconstruction(
         moving = np.zeros(frames.images.shape[:3], bool)
     scale = _scale(solution, given, options)
     in_metres = scale == "prior-metric" or options.scale == "metric"
-    residuals = residuals_info(solution.report) if solution.report else None
-    if residuals is not None and known.world_from_cam is not None:
-        residuals["poses"] = pose_residuals(solution.world_from_cam, known)
     return Reconstruction(
         world_from_cam=solution.world_from_cam,
         intrinsics=intrinsics,
@@ -85,7 +82,7 @@ def as_reconstruction(
             "scale_to_metres": 1.0 if in_metres else None,
             "lenses": lenses_info(frames.lenses),
             "shots": shots_info(frames),
-            "residuals": residuals,
+            "residuals": _residuals(solution, given.known),
             "pairs": len(given.edges),
             "warnings": told(frames, predictions, solution),
         },
@@ -100,6 +97,16 @@ def _intrinsics(solution: Solution, given: Given, *, aspect: float) -> np.ndarra
     if known is not None:
         working = np.where(np.isnan(known), working, known)
     return resize_intrinsics(working, frames.size, frames.source_size)
+
+
+def _residuals(solution: Solution, known: KnownCameras) -> dict[str, Any] | None:
+    """What `info["residuals"]` holds; None where nothing was solved."""
+    if solution.report is None:
+        return None
+    residuals = residuals_info(solution.report)
+    if known.world_from_cam is not None:
+        residuals["poses"] = pose_residuals(solution.world_from_cam, known)
+    return residuals
 
 
 def _check_cameras(world_from_cam: np.ndarray, intrinsics: np.ndarray) -> None:
