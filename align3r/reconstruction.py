@@ -156,6 +156,7 @@ class Reconstruction:
         Raises:
             InputError: The place cannot be written, or is full.
             UsageError: The folder exists and `options.overwrite` is off.
+            SolveError: A camera is none, so that nobody could load it.
         """
         # A look upwards: what people see beside the numbers is made by the viewer's room.
         from align3r.view.folder import save

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from align3r.errors import InputError
+from align3r.errors import InputError, SolveError
 from align3r.geometry.cameras import wrong_camera
 from align3r.io.arrays import read_npz
 from align3r.io.exr import write_exr
@@ -70,7 +70,13 @@ def save_result(
     Raises:
         UsageError: `out` exists and `overwrite` is off, or it is something else than a result.
         InputError: The place cannot be written, or there is no space left.
+        SolveError: A camera is none, so that nobody could load it.
     """
+    if what := wrong_camera(np.asarray(scene.world_from_cam), np.asarray(scene.intrinsics)):
+        raise SolveError(
+            f"{what}, so the result cannot be saved",
+            hint="poses are rotations and translations, K has finite positive focal lengths",
+        )
     with whole_or_nothing(out, overwrite=overwrite) as folder:
         _write_cameras(scene, folder / "cameras.npz")
         _write_maps(scene, folder)

@@ -26,6 +26,7 @@ def save(scene: Reconstruction, out: str | Path, options: OutputOptions | None =
     Raises:
         UsageError: `out` exists and overwriting is off, or it is something else than a result.
         InputError: The place cannot be written, or there is no space left.
+        SolveError: A camera is none, so that nobody could load it.
     """
     options = options or OutputOptions()
 

@@ -68,7 +68,7 @@ def test_a_pose_that_is_no_motion_is_no_result(w: World, at: tuple[int, int], va
         result_of(w, with_pose(w.solution, 1, at, value))
 
 
-def test_a_reader_refuses_the_same(
+def test_no_camera_is_saved_that_a_reader_refuses(
     make_scene: Callable[..., Reconstruction], tmp_path: Path
 ) -> None:
     scene = make_scene(3)
@@ -79,3 +79,6 @@ def test_a_reader_refuses_the_same(
         k[at] = value
         said = wrong_camera(scene.world_from_cam, k)
         assert said is not None and said.startswith("K 1 is no camera matrix")
+        with pytest.raises(SolveError, match=r"K 1 is no camera matrix .* cannot be saved"):
+            replace(scene, intrinsics=k).save(tmp_path / "out")
+        assert not list(tmp_path.iterdir())
