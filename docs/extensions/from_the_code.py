@@ -13,6 +13,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[nodes.Node | str]]) -> n
 
 
 class Commands(SphinxDirective):
-    """The help of the program and of every command, a section each."""
+    """The help of the program and of every command, a section each; sorts of a command in it."""
 
     def run(self) -> list[nodes.Node]:
         """Ask every command for its help."""
@@ -81,7 +82,9 @@ class Commands(SphinxDirective):
         sections = []
         for name, does in COMMANDS.items():
             about = nodes.paragraph("", "", nodes.Text(f"{does[0].upper()}{does[1:]}."))
-            sections.append(_section(f"align3r {name}", about, _block(help_of([name]))))
+            sorts = getattr(import_module(f"align3r.cli.{name}"), "SORTS", ())
+            helps = [_block(help_of(words)) for words in ([name], *([name, s] for s in sorts))]
+            sections.append(_section(f"align3r {name}", about, *helps))
         return [_block(help_of([])), *sections]
 
 
