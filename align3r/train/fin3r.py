@@ -17,17 +17,17 @@ from align3r.evaluate.pictures import single_depth
 from align3r.models.lora import LoraSettings
 from align3r.progress import Report
 from align3r.train.data.values import Batch
+from align3r.train.distillation import Form, distilled
 from align3r.train.lora import add_adapters, resume_adapters, save_adapters, trained_parameters
 from align3r.train.losses import (
     LossSettings,
-    distillation_losses,
     fin3r_loss,
     mean_over_images,
     pair_losses,
 )
 from align3r.train.options import Fin3rOptions, LossOptions
 from align3r.train.students import StudentAnswer, answer, load_student
-from align3r.train.truth import points_in_first_camera, rays
+from align3r.train.truth import points_in_first_camera
 
 Validate = Callable[[nn.Module, Report], dict[str, float]]
 
@@ -40,6 +40,7 @@ class Fin3rTask(nn.Module):
         network: nn.Module,
         *,
         loss: LossOptions | None = None,
+        form: Form = "fin3r",
         base: str | None = None,
         validation: Validate | None = None,
     ) -> None:
@@ -48,12 +49,13 @@ class Fin3rTask(nn.Module):
         Args:
             network: One of `students.STUDENTS`, all frozen but its adapters.
             loss: What the paper leaves open.
+            form: Of the loss of what the teacher teaches, see `distillation.distilled`.
             base: Name of the weights without the adapters, for who reads their file.
             validation: Measures a network on what is held out; None: nothing is.
         """
         super().__init__()
         self.network = network
-        self._loss = loss or LossOptions()
+        self._loss, self._form = loss or LossOptions(), form
         self._base = base
         self._validation = validation
 
@@ -88,7 +90,7 @@ class Fin3rTask(nn.Module):
         # What was true when it was read shall not be rounded to the precision of the network.
         with torch.autocast(batch.images.device.type, enabled=False):
             multi_view = batch.is_multi_view[:, None].expand(batch.label.shape[:2])
-            distillation = self._distillation(answered, batch)
+            distillation = distilled(answered, batch, self._loss, self._form)
             if not self._loss.distil_multi_view:
                 distillation = torch.where(multi_view, 0.0, distillation)
             replay = self._replay(answered, batch) if replays else torch.zeros_like(distillation)
@@ -127,32 +129,6 @@ class Fin3rTask(nn.Module):
         """Metrics on what is held out, by name."""
         return {} if self._validation is None else self._validation(self.network, report)
 
-    def _distillation(self, answered: StudentAnswer, batch: Batch) -> Tensor:
-        """(B, S) loss of each view against its label, in its own camera."""
-        label, own, along = batch.label, answered.own, _rays(batch)
-        target = label[..., None]
-        if own.shape[-1] == 3:
-            target = target * along
-            # Without a camera, the teacher tells nothing but depth.
-            knows_camera = batch.intrinsics.isfinite().all(-1).all(-1)
-            own = torch.where(
-                knows_camera[..., None, None, None], own, own * own.new_tensor([0, 0, 1])
-            )
-        losses = distillation_losses(
-            own.flatten(0, 1),
-            answered.own_confidence.flatten(0, 1),
-            target.flatten(0, 1),
-            (label > 0).flatten(0, 1),
-            settings=LossSettings(
-                distance=self._loss.distance,
-                # The paper is open about networks that answer with depth alone.
-                normaliser=self._loss.normaliser if own.shape[-1] == 1 else "ray",
-                confidence_weight=self._loss.confidence_weight,
-            ),
-            ray_lengths=torch.linalg.vector_norm(along, dim=-1).flatten(0, 1),
-        )
-        return losses.reshape(label.shape[:2])
-
     def _replay(self, answered: StudentAnswer, batch: Batch) -> Tensor:
         """(B, S) loss of each view's points against the truth, in the camera of the first view."""
         assert answered.points is not None and answered.points_confidence is not None
@@ -170,10 +146,3 @@ class Fin3rTask(nn.Module):
 
 def _first(point_maps: Tensor | None) -> Tensor | None:
     return None if point_maps is None else point_maps[:1]
-
-
-def _rays(batch: Batch) -> Tensor:
-    """(B, S, H, W, 3) of every view, z = 1; straight ahead where there is no camera."""
-    found = rays(batch.label.shape[-2:], batch.intrinsics)
-    ahead = found.new_tensor([0.0, 0.0, 1.0])
-    return torch.where(found.isfinite().all(-1, keepdim=True), found, ahead)

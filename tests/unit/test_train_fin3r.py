@@ -17,13 +17,17 @@ from torch import Tensor
 
 from align3r.models.adapter_file import read_adapter
 from align3r.models.lora import LoraSettings, adapted_layers
+from align3r.train import distillation
 from align3r.train.data.values import Batch
+from align3r.train.distillation import distilled
 from align3r.train.fin3r import Fin3rTask
 from align3r.train.lora import add_adapters, frozen_digest
 from align3r.train.options import Fin3rOptions, LoopOptions, LoraOptions, LossOptions
-from align3r.train.students import answer
+from align3r.train.students import StudentAnswer, answer
 from align3r.train.truth import points_in_first_camera, rays
 
+FEW_CELLS = (8, 8)
+"""For the fit of MoGe's loss, which takes time by their square."""
 NAMES = ["dust3r", "align3r", "cut3r", "vggt"]
 
 
@@ -54,13 +58,13 @@ def slow_loss(task: Fin3rTask, batch: Batch, loss: LossOptions) -> float:
         replay = replayed(found, batch, b, loss) if batch.is_multi_view[b] else [0.0] * views
         for s in range(views):
             images += 1
-            taught = distilled(found.own[b, s], found.own_confidence[b, s], batch, (b, s), loss)
+            taught = one_view(found.own[b, s], found.own_confidence[b, s], batch, (b, s), loss)
             is_taught = loss.distil_multi_view or not batch.is_multi_view[b]
             total += (taught if is_taught else 0.0) + (replay[s] if loss.replay else 0.0)
     return total / images
 
 
-def distilled(own: Tensor, sure: Tensor, batch: Batch, at: Any, loss: LossOptions) -> float:
+def one_view(own: Tensor, sure: Tensor, batch: Batch, at: Any, loss: LossOptions) -> float:
     label, k = batch.label[at].double(), batch.intrinsics[at].double()
     pixels = [(v, u) for v, u in np.ndindex(*label.shape) if label[v, u] > 0]
     ours, theirs, lengths = [], [], []
@@ -150,7 +154,7 @@ def test_nothing_is_replayed_where_nothing_is_known(name: str, views: int) -> No
 def test_a_batch_without_labels_teaches_nothing() -> None:
     task, batch = task_of("dust3r"), make_batch("dust3r", 2, 1)
     found = task(replace(batch, label=torch.full_like(batch.label, math.nan)))
-    assert float(found["loss"]) == 0
+    assert float(found["loss"].detach()) == 0
     found["loss"].backward()
     assert all(p.grad is not None and not p.grad.any() for p in task.trained().values())
 
@@ -253,6 +257,48 @@ def test_validation_is_of_the_network_of_now() -> None:
     task = Fin3rTask(task.network, validation=validation)
     assert task.validate(lambda stage, *_: told.append(stage)) == {"x/abs_rel": 0.25}
     assert told == ["validation"]
+
+
+@pytest.mark.parametrize("name", ["dust3r", "vggt"])
+def test_in_moges_form_neither_scale_nor_shift_counts(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distillation, "CELLS", FEW_CELLS)
+    batch = make_batch(name, 2, 2)
+    along = rays(batch.label.shape[-2:], batch.intrinsics)
+    off = torch.rand(batch.label.shape, generator=torch.Generator().manual_seed(0)) + 1
+
+    def loss(scale: float, shift: float) -> Tensor:
+        depth = scale * batch.label * off + shift
+        own = depth[..., None]
+        if name == "dust3r":
+            own = along * (scale * batch.label * off)[..., None]
+            own = own + torch.tensor([0.0, 0.0, shift])
+        answered = StudentAnswer(own.nan_to_num(), torch.ones_like(off))
+        return distilled(answered, batch, LossOptions(), "moge")
+
+    found = loss(1.0, 0.0)
+    assert found.shape == (2, 2) and (found > 0.01).all()
+    torch.testing.assert_close(loss(7.0, 0.0), found, rtol=1e-3, atol=1e-4)
+    if name == "dust3r":
+        torch.testing.assert_close(loss(2.0, 0.5), found, rtol=1e-3, atol=1e-4)
+
+
+def test_in_moges_form_the_truth_is_right_and_adapters_learn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(distillation, "CELLS", FEW_CELLS)
+    batch = make_batch("vggt", 1, 2)
+    right = StudentAnswer(3 * batch.label[..., None].nan_to_num(1.0), torch.ones_like(batch.label))
+    assert distilled(right, batch, LossOptions(), "moge").abs().max() < 1e-5
+    task = Fin3rTask(task_of("vggt").network, form="moge")
+    unknown = torch.full_like(batch.label, math.nan)
+    assert task(replace(batch, label=unknown, is_multi_view=torch.tensor([False])))["loss"] == 0
+    task(batch)["loss"].backward()
+    assert all(
+        p.grad is not None and bool(p.grad.isfinite().all()) for p in task.trained().values()
+    )
+    assert any(bool(p.grad.any()) for p in task.trained().values() if p.grad is not None)
 
 
 def test_rays_pass_through_the_centres_of_pixels() -> None:
