@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from golden_networks import hub_folder
 from safetensors.torch import load_file
 
@@ -168,6 +169,56 @@ def test_what_other_networks_say_is_prepared_once(
     assert main([*words, "-o", "guessed"]) == 0
     assert Guess.asked == made
     assert "--model align3r-depthanything" in capsys.readouterr().out
+
+
+class OnGpu:
+    """The one process, which says that it has a GPU."""
+
+    device, is_first, rank, world = torch.device("cuda"), True, 0, 1
+
+    def __init__(self, wanted: str) -> None:
+        pass
+
+    def wait(self) -> None:
+        pass
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory'")
+def test_beside_a_gpu_all_frames_are_seen_before_the_first_step(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(priors, "make_depth_network", lambda *_args, **_more: Guess())
+    monkeypatch.setattr(Guess, "asked", 0)
+    monkeypatch.setattr(running, "Processes", OnGpu)
+    words = ALIGN3R.replace("truth", "depthanything-small").split()
+    words += ["--prior.weights", "dust3r_dpt", "--loop.workers", "1", "-q"]
+    # Processes that read have no such network: they find what was seen ahead, or fail.
+    assert main([*words, "-o", "ahead"]) == 0
+    made = Guess.asked
+    assert made > 0 and len(losses(world / "ahead")) == 3
+    (note,) = (world / "ahead" / "priors").glob("seen_*.json")
+    assert json.loads(note.read_text())["steps"] == 3
+    monkeypatch.setattr(running, "see_ahead", None)
+    assert main([*words, "-o", "ahead"]) == 0
+    assert Guess.asked == made
+
+
+def test_a_student_that_looks_at_depth_is_given_it(world: Path, capsys: Captured) -> None:
+    words = FIN3R.replace("dust3r_dpt", "align3r_dpt").split()
+    words += ["--student", "align3r-depthpro", "--prior.model", "truth", "-o", "deep"]
+    words += ["--data.validation", "rendered=films:desk_orbit/1", "--data.validation-samples", "1"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "rendered/delta1" in shown
+    assert (
+        told(shown)[3:]
+        == (
+            "--model align3r-depthpro --weights align3r_dpt --adapter deep/result --prior-dir DEPTH"
+        ).split()
+    )
 
 
 def test_a_dry_run_says_what_would_be_done(world: Path, capsys: Captured) -> None:
