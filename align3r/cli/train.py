@@ -84,14 +84,13 @@ def run(words: Sequence[str]) -> int:
     start_log(verbose=args.verbose, quiet=args.quiet)
     options = filled(args.options)
     out = output_place(args.out if args.out is not None else _usual_place(sort, options))
+    if not args.prepare:
+        check_folder(out, options, resume=True)
     if args.dry_run:
         from align3r.train.describing import describe
 
         print(describe(options, out))
         return 0
-
-    if not args.prepare:
-        check_folder(out, options, resume=True)
 
     from align3r.train.running import prepare, train
 

@@ -23,8 +23,10 @@ _LOOKED_AT = 50
 
 
 def describe(options: Options, out: Path) -> str:
-    """Data, steps, sizes and what is trained, a line each. Weights that are here are loaded, others
-    are not downloaded; nothing is written.
+    """Data, steps, sizes and what is trained, a line each.
+
+    Weights that are here are loaded, others are not downloaded. Nothing is written, but for
+    rendered sequences, which come to be when they are looked at.
 
     Args:
         options: Without gaps, see `filling.filled`.

@@ -266,6 +266,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("train fin3r --data.data 3@rendered=films --loop.keep 0", 2, "--loop.keep is 0"),
     ("train fin3r --config none.json", 3, "none.json"),
     (f"{FIN3R} -o {TAKEN}", 2, "holds no training"),
+    (f"{FIN3R} -o {TAKEN} --dry-run", 2, "holds no training"),
     (f"{FIN3R} -o dust3r_dpt/config.json", 2, "holds no training"),
 ]
 LATER: list[tuple[str, int, str]] = [
