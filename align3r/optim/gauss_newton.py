@@ -24,10 +24,10 @@ from align3r.optim.fronts import Plan
 from align3r.optim.journal import Arrays
 from align3r.optim.linearise import Pull
 from align3r.optim.normal_equations import freedom, normal_equations
+from align3r.optim.path import Path
 from align3r.optim.residuals import TERMS, Problem
 from align3r.optim.solve import Recipe, final_losses
 from align3r.optim.state import Estimate, Fixed, Raw, State, decode, encode
-from align3r.optim.tangents import move
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ WITHOUT_FLOW = 2
 """Iterations before the flow term joins: it needs cameras that are nearly right."""
 DAMPING = (1e-4, 1e-8, 1e4)
 """First, least and most."""
+STRETCH = 1.4
+"""Times the step of re-weighted squares, once one has been good: their curvature is that of a
+majoriser, larger than the objective's."""
 FOCALS = (0.03, 400.0)
 """Shortest and longest, in half image sides: predictions of nothing would go on without end."""
 
@@ -166,7 +169,8 @@ class _Solve:
         for _ in range(TRIES):
             step = system.step(damping)
             if step is not None:
-                moved = move(now.state, step, self.fixed)
+                length = STRETCH if damping < DAMPING[0] else 1.0
+                moved = self._path.move(now.state, length * step, self.fixed)
                 trial = self._visit(moved, now.pull, early=at.early)
                 if trial.value < now.value and self._is_lens(trial.state):
                     now, damping = trial, max(damping / 10, least)
@@ -177,7 +181,7 @@ class _Solve:
         converged = not at.visit.value - now.value > ENOUGH * at.visit.value
         if at.early and (converged or done >= WITHOUT_FLOW):
             joined = self._arrive(now.state, now.pull.quiet, early=False)
-            return _Stand(joined, damping, DAMPING[1], done, early=False)
+            return _Stand(joined, *DAMPING[:2], done, early=False)
         finished = converged or done >= ITERATIONS
         return _Stand(now, damping, least, done, at.early, finished, system.plan)
 
@@ -221,6 +225,12 @@ class _Solve:
         total = data.weight.new_zeros(len(data.edge) // 2)
         weight: np.ndarray = total.index_add_(0, data.edge, data.weight.sum(1)).cpu().numpy()
         return weight
+
+    @cached_property
+    def _path(self) -> Path:
+        """What moves with what."""
+        known = self.fixed.world_from_cam[:, 0, 0].isfinite().cpu().numpy()
+        return Path.of(self.problem.pairs, self._pair_weight, known)
 
     def encoded(self, state: State) -> Raw:
         """Raw parameters of a state."""

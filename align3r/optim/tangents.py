@@ -24,12 +24,12 @@ BLOCK = 2 * NODE + 1
 """Own node, other node, residual."""
 
 
-def _crosses(like: Tensor) -> Tensor:
+def crosses(like: Tensor) -> Tensor:
     """(3, 3, 3): for each axis the matrix of the cross product with it from the left."""
-    crosses = like.new_zeros(3, 3, 3)
+    axes = like.new_zeros(3, 3, 3)
     for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        crosses[a, c, b], crosses[a, b, c] = 1.0, -1.0
-    return crosses
+        axes[a, c, b], axes[a, b, c] = 1.0, -1.0
+    return axes
 
 
 def _chain(own: Tensor, other: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def _chain(own: Tensor, other: Tensor) -> Tensor:
 
 def pair_tangents(state: State, data: PointObservations) -> Tensor:
     """(S, 16, 15) chain of each prediction: own node is its view, the other its pair."""
-    matrix, cross = cam_from_pair(state, data), _crosses(state.rotation)
+    matrix, cross = cam_from_pair(state, data), crosses(state.rotation)
     own = matrix.new_zeros(len(matrix), NODE, 3, 4)
     own[:, :3] = -cross @ matrix[:, None]
     own[:, 3:6, :, 3] = -torch.eye(3).to(matrix)
@@ -60,7 +60,7 @@ def pair_tangents(state: State, data: PointObservations) -> Tensor:
 
 def flow_tangents(state: State, problem: Problem, data: FlowObservations) -> Tensor:
     """(S, 16, 15) chain of each flow: own node is its source view, the other its target view."""
-    matrix, cross = pixel_from_source(state, problem, data), _crosses(state.rotation)
+    matrix, cross = pixel_from_source(state, problem, data), crosses(state.rotation)
     focal = data.unit * state.focal[data.sink]
     stretch = torch.stack([focal, focal / problem.aspect, torch.ones_like(focal)], dim=1)
     own = matrix.new_zeros(len(matrix), NODE, 3, 4)
@@ -82,7 +82,7 @@ def smooth_blocks(state: State, weight: float, quiet: float) -> Tensor:
         quiet: Rounds the length of a step; 1e-4 rounds its turn.
     """
     before, after = state.rotation[:-1], state.rotation[1:]
-    turn, cross = before.mT @ after, _crosses(before)
+    turn, cross = before.mT @ after, crosses(before)
     step = state.translation[1:] - state.translation[:-1]
     columns = turn.new_zeros(len(turn), BLOCK, 12)
     columns[:, :3, :9] = (-cross @ turn[:, None]).flatten(2)
@@ -108,7 +108,7 @@ def pose_blocks(state: State, rough: RoughPoses, weight: float) -> tuple[Tensor,
     turn_share = (2**0.5 * rough.turn.to(turn_miss)).reciprocal()[:, None, None]
     place_share = ((-state.log_unit).exp() / rough.place.to(turn_miss))[:, None]
     columns = turn_miss.new_zeros(len(there), NODE + 2, 12)
-    columns[:, :3, :9] = (there[:, None] @ _crosses(there)).flatten(2) * turn_share
+    columns[:, :3, :9] = (there[:, None] @ crosses(there)).flatten(2) * turn_share
     columns[:, 3:6, 9:] = state.rotation[rough.view].mT * place_share[..., None]
     columns[:, NODE, 9:] = -state.translation[rough.view] * place_share
     columns[:, -1] = torch.cat([turn_miss, place_miss], dim=1)
@@ -117,7 +117,7 @@ def pose_blocks(state: State, rough: RoughPoses, weight: float) -> tuple[Tensor,
 
 
 def move(state: State, step: Tensor, fixed: Fixed) -> State:
-    """The state after a step (7 N + 7 E + 1,); known values stay known."""
+    """The state after a step (7 N + 7 E + 1,), straight along it; known values stay known."""
     n_frames = len(state.focal)
     step = step.to(state.rotation)
     node = step[:-1].view(-1, NODE)

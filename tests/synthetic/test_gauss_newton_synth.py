@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from optim_problem import World, depth_error, make_world, path_error
 
 from align3r.config import AlignOptions
 from align3r.geometry.rigid import compose
-from align3r.optim import align, gauss_newton, stages
+from align3r.optim import align, gauss_newton, path, stages
+from align3r.optim.tangents import move
 from align3r.types import KnownCameras, Solution
 
 NEWTON = AlignOptions(solver="gauss-newton", pixels=300)
@@ -213,3 +215,36 @@ def test_an_interrupted_solve_goes_on_to_the_same_bits(schedule: Any, stop_at: i
     assert equal(solve(world, checkpoint=memory, **call), whole)
     # No iteration is taken twice.
     assert seen == sorted(seen) and len(all_of_it) - 2 <= len(seen) < len(all_of_it)
+
+
+def test_a_bent_path_straightens_in_a_few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By three radians over sixty frames; steps straight along their velocities take far longer."""
+    n = 60
+    edges = [(i, i + gap) for gap in (1, 2) for i in range(n - gap)]
+    world = make_world(n, edges, size=(24, 18), noise=0.02, step=0.04)
+    options = replace(NEWTON, pixels=100)
+    right, first = solve(world, options), stages.initialise
+    corner = torch.linalg.matrix_exp(_cross(torch.tensor([[0.0, 0.05, 0.0]]).double()))
+
+    def wrong(*args: Any, **kwargs: Any) -> Any:
+        start = first(*args, **kwargs)
+        pose, pair = start.estimate.world_from_cam, start.estimate.world_from_pair
+        bent = [pose[0]]
+        for before, after in pairwise(pose):
+            bend = compose(corner[0].to(pose), torch.zeros(3).to(pose))
+            bent.append(bent[-1] @ torch.linalg.inv(before) @ after @ bend)
+        poses = torch.stack(bent)
+        motion = (poses @ torch.linalg.inv(pose))[[edge[0] for edge in edges]]
+        pair = motion[:, :3, :3] @ pair + torch.cat(
+            [torch.zeros_like(pair[:, :, :3]), motion[:, :3, 3:]], dim=2
+        )
+        estimate = replace(start.estimate, world_from_cam=poses, world_from_pair=pair)
+        return replace(start, estimate=estimate)
+
+    monkeypatch.setattr(stages, "initialise", wrong)
+    monkeypatch.setattr(gauss_newton, "ITERATIONS", 8)
+    found = solve(world, options)
+    assert found.losses["total"] < 1.05 * right.losses["total"]
+    monkeypatch.setattr(path.Path, "move", lambda self, *given: move(*given))
+    straight = solve(world, options)
+    assert straight.losses["total"] > 1.2 * right.losses["total"]
