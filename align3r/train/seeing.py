@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from align3r.errors import Align3rError
@@ -146,9 +148,18 @@ def _read(
         batch_size=None,
         sampler=keys,
         num_workers=workers,
+        # A process that has threads of a library must not be forked.
         multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_start,
+        # Or torch draws from the random numbers that all share.
+        generator=torch.Generator(),
     )
     for views in found:
         if isinstance(views, Align3rError):
             raise views
         yield views
+
+
+def _start(_number: int) -> None:
+    # Ctrl-C is for the process that computes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
