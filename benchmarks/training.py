@@ -22,14 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 from measure import write_json
-from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from tiny_student import CELL, TINY, PairTask, random_network
+from torch import nn
 
 from align3r.models.adapter_file import apply_adapter
-from align3r.models.architecture import PairArchitecture
 from align3r.models.loading import load_pair_network
 from align3r.models.lora import Renorm
-from align3r.models.pair_network import PairNetwork
 from align3r.progress import Report
 from align3r.train.data.batches import Batches
 from align3r.train.data.crops import CropSettings
@@ -37,97 +35,17 @@ from align3r.train.data.loader import loader
 from align3r.train.data.mixture import Mixture
 from align3r.train.data.shares import Share
 from align3r.train.data.sources import Source
-from align3r.train.data.values import Batch, SourceView
+from align3r.train.data.values import SourceView
 from align3r.train.fin3r import Fin3rTask
 from align3r.train.labels import make_labels
 from align3r.train.loop import train
 from align3r.train.lora import frozen_digest
-from align3r.train.losses import mean_over_pixels, pair_losses
-from align3r.train.network_folder import save_pair_network
 from align3r.train.options import Fin3rOptions, LoopOptions, LoraOptions, TeacherOptions
 from align3r.train.record import read_log
 from align3r.train.task import Feed
-from align3r.train.truth import points_in_first_camera
 from align3r.train.validation import MEASURED, own_depth, validate
 
 SIZE = (64, 48)
-CELL = 8
-"""Side of what depth without detail does not see into, pixels."""
-TINY = PairArchitecture(
-    patch_size=4,
-    enc_embed_dim=96,
-    enc_depth=4,
-    enc_num_heads=3,
-    dec_embed_dim=64,
-    dec_depth=2,
-    dec_num_heads=2,
-    head_type="linear",
-)
-
-
-class PairTask(nn.Module):
-    """A network of pairs that learns as DUSt3R does."""
-
-    def __init__(
-        self,
-        network: PairNetwork,
-        validation: Callable[..., dict[str, float]],
-        *,
-        learns: tuple[str, ...],
-        cell: int,
-    ) -> None:
-        """Learn parameters whose names start so, from depth without what is smaller than a cell."""
-        super().__init__()
-        self.network, self._validation, self._cell = network, validation, cell
-        for name, value in network.named_parameters():
-            value.requires_grad_(name.startswith(learns))
-            value.data = value.data.clone()
-
-    def trained(self) -> dict[str, nn.Parameter]:
-        return {name: value for name, value in self.named_parameters() if value.requires_grad}
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        first, second = (2 * batch.images - 1).unbind(1)
-        found = self.network((first, second))
-        depth = blurred(batch.depth, self._cell)
-        truth = points_in_first_camera(dataclasses.replace(batch, depth=depth))
-        valid = truth.isfinite().all(-1).unbind(1)
-        losses = pair_losses(found.points, found.confidence, truth.unbind(1), valid)
-        views = (mean_over_pixels(*each) for each in zip(losses, valid, strict=True))
-        return {"loss": sum(views, torch.zeros(()))}
-
-    def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
-        return {}
-
-    def validate(self, report: Report) -> dict[str, float]:
-        return self._validation(self.network, report)
-
-    def save(self, folder: Path) -> None:
-        save_pair_network(self.network, folder)
-
-
-def blurred(depth: Tensor, cell: int) -> Tensor:
-    """(B, S, H, W) depth without what is smaller than a cell: means of its inverse."""
-    if cell == 1:
-        return depth
-    known = (depth > 0).float()
-    inverse = avg_pool2d(torch.where(depth > 0, 1 / depth, 0.0), cell)
-    share = avg_pool2d(known, cell)
-    coarse = torch.where(share > 0, inverse / share.clamp_min(1e-6), inverse.mean())
-    smooth = interpolate(coarse, scale_factor=cell, mode="bilinear", align_corners=False)
-    return torch.where(depth > 0, 1 / smooth, torch.nan)
-
-
-def random_network(seed: int = 0) -> PairNetwork:
-    """The tiny network before it has learned anything."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = PairNetwork(TINY)
-        for module in network.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-    return network.eval()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +121,7 @@ def loop(args: argparse.Namespace, steps: int, rate: float) -> LoopOptions:
 def pretrain(args: argparse.Namespace, scenes: Scenes) -> tuple[Path, list[dict[str, Any]]]:
     """The network that Fin3R starts from, and its two trainings."""
     rows = []
-    network = random_network()
+    network = random_network(TINY)
     for name, learns, cell, steps in (
         ("from scratch, exact depth", ("",), 1, args.base_steps),
         ("its encoder, depth without detail", ("patch_embed", "enc_"), CELL, args.blur_steps),

@@ -16,6 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import training
+from tiny_student import blurred
 
 COARSE = dataclasses.replace(training.TINY, patch_size=8)
 """A quarter of the tokens."""
@@ -64,10 +65,10 @@ def test_the_table_has_a_line_each(rows: dict[str, Any]) -> None:
 def test_what_is_blurred_keeps_its_mean_and_its_holes() -> None:
     depth = 1 / torch.rand(1, 2, 16, 24, generator=torch.Generator().manual_seed(0)).add(0.5)
     flat = torch.full((1, 2, 16, 24), 3.0)
-    torch.testing.assert_close(training.blurred(flat, 8), flat)
-    assert training.blurred(depth, 1) is depth
+    torch.testing.assert_close(blurred(flat, 8), flat)
+    assert blurred(depth, 1) is depth
     depth[..., :2, :] = torch.nan
-    found = training.blurred(depth, 8)
+    found = blurred(depth, 8)
     assert torch.equal(found.isnan(), depth.isnan())
     assert float((1 / found).nan_to_num().diff(dim=-1).abs().max()) < 0.3
     assert isinstance(training.arguments([]), Namespace)
