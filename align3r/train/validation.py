@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -114,10 +115,11 @@ def held_out_frames(data: DataOptions) -> HeldOut:
         InputError: A folder is not there, or holds no such data.
     """
     found: dict[str, Callable[[], Iterable[SourceView]]] = {}
+    times: Counter[str] = Counter()
     for share in map(parse_held_out, data.validation):
-        frames = partial(Source(share).evenly, data.validation_samples)
-        same = sum(name.partition("-")[0] == share.dataset for name in found)
-        found[f"{share.dataset}-{same + 1}" if same else share.dataset] = frames
+        times[share.dataset] += 1
+        again = f"-{times[share.dataset]}" if times[share.dataset] > 1 else ""
+        found[share.dataset + again] = partial(Source(share).evenly, data.validation_samples)
     return found
 
 

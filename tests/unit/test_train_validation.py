@@ -67,7 +67,7 @@ def test_the_image_is_its_own_partner() -> None:
     network, view = make("dust3r"), frame()
     assert isinstance(network, PairNetwork)
     fit = FITS["network"]((90, 60), 48)
-    image = torch.from_numpy(fit.apply(view.image)).permute(2, 0, 1)[None].float() / 255 * 2 - 1
+    image = torch.tensor(fit.apply(view.image)).permute(2, 0, 1)[None].float() / 255 * 2 - 1
     wanted = network((image, image)).points[0][0, ..., 2]
     np.testing.assert_allclose(own_depth(network, view, 48), wanted, rtol=1e-4, atol=1e-5)
 
