@@ -113,7 +113,8 @@ class DataOptions:
     """DATASET=LEAST-MOST: how many frames on the next view of a sample is, in place of what suits
     the data set."""
     crop_offset: int = 16
-    """Most pixels by which the crop is moved off the centre at random; 0: none. 16 as DUSt3R."""
+    """Most pixels by which the image is larger than the crop, which is moved at random by up to
+    half of them; 0: none. 16 as DUSt3R."""
     zoom: float = 1.0
     """Most by which an image is enlarged at random before it is cropped, so that focal lengths
     vary; 1: none."""

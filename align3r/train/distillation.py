@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +13,9 @@ from align3r.evaluate.metrics.cells import nearest_in_cells
 from align3r.models.moge.losses import global_loss
 from align3r.train.data.values import Batch
 from align3r.train.losses import LossSettings, distillation_losses
-from align3r.train.options import LossOptions
+from align3r.train.options import FormName, LossOptions
 from align3r.train.students import StudentAnswer
 from align3r.train.truth import rays
-
-Form = Literal["fin3r", "moge"]
 
 CELLS = (32, 32)
 """Rows and columns of the pixels that scale and shift are fitted to, as in the training of MoGe."""
@@ -38,9 +36,7 @@ class _Taught(NamedTuple):
     """(N, H, W, 3) with z = 1."""
 
 
-def distilled(
-    answered: StudentAnswer, batch: Batch, options: LossOptions, form: Form = "fin3r"
-) -> Tensor:
+def distilled(answered: StudentAnswer, batch: Batch, options: LossOptions) -> Tensor:
     """(B, S) loss of each view against its label, in its own camera; 0 where there is no label.
 
     Where the camera of a view is not known, its depth is compared and nothing else.
@@ -48,9 +44,9 @@ def distilled(
     Args:
         answered: By the student.
         batch: What it was asked.
-        options: What the paper leaves open; MoGe's form has no use for them.
-        form: fin3r, up to a scale and weighted by confidence; moge, MoGe's loss of points, up to a
-            scale and a shift along z, which is what MoGe itself is taught by.
+        options: The form, and what the paper leaves open. fin3r: up to a scale and weighted by
+            confidence; moge: MoGe's loss of points, up to a scale and a shift along z, which is
+            what MoGe itself is taught by and leaves nothing open.
     """
     label, own, along = batch.label, answered.own, _rays(batch)
     target = label[..., None]
@@ -60,7 +56,7 @@ def distilled(
         own = torch.where(knows_camera, own, own * own.new_tensor([0.0, 0.0, 1.0]))
     views = own, answered.own_confidence, target, label > 0, along
     taught = _Taught(*(values.flatten(0, 1) for values in views))
-    return _FORMS[form](taught, options).reshape(label.shape[:2])
+    return _FORMS[options.form](taught, options).reshape(label.shape[:2])
 
 
 def _fin3r(taught: _Taught, options: LossOptions) -> Tensor:
@@ -87,7 +83,10 @@ def _moge(taught: _Taught, _options: LossOptions) -> Tensor:
     return global_loss(points, truth, taught.valid, samples=samples, sampled=sampled)
 
 
-_FORMS: Mapping[Form, Callable[[_Taught, LossOptions], Tensor]] = {"fin3r": _fin3r, "moge": _moge}
+_FORMS: Mapping[FormName, Callable[[_Taught, LossOptions], Tensor]] = {
+    "fin3r": _fin3r,
+    "moge": _moge,
+}
 
 
 def _rays(batch: Batch) -> Tensor:

@@ -17,7 +17,7 @@ from align3r.evaluate.pictures import single_depth
 from align3r.models.lora import LoraSettings
 from align3r.progress import Report
 from align3r.train.data.values import Batch
-from align3r.train.distillation import Form, distilled
+from align3r.train.distillation import distilled
 from align3r.train.lora import add_adapters, resume_adapters, save_adapters, trained_parameters
 from align3r.train.losses import (
     LossSettings,
@@ -40,7 +40,6 @@ class Fin3rTask(nn.Module):
         network: nn.Module,
         *,
         loss: LossOptions | None = None,
-        form: Form = "fin3r",
         base: str | None = None,
         validation: Validate | None = None,
     ) -> None:
@@ -48,14 +47,13 @@ class Fin3rTask(nn.Module):
 
         Args:
             network: One of `students.STUDENTS`, all frozen but its adapters.
-            loss: What the paper leaves open.
-            form: Of the loss of what the teacher teaches, see `distillation.distilled`.
+            loss: Its form, and what the paper leaves open.
             base: Name of the weights without the adapters, for who reads their file.
             validation: Measures a network on what is held out; None: nothing is.
         """
         super().__init__()
         self.network = network
-        self._loss, self._form = loss or LossOptions(), form
+        self._loss = loss or LossOptions()
         self._base = base
         self._validation = validation
 
@@ -90,7 +88,7 @@ class Fin3rTask(nn.Module):
         # What was true when it was read shall not be rounded to the precision of the network.
         with torch.autocast(batch.images.device.type, enabled=False):
             multi_view = batch.is_multi_view[:, None].expand(batch.label.shape[:2])
-            distillation = distilled(answered, batch, self._loss, self._form)
+            distillation = distilled(answered, batch, self._loss)
             if not self._loss.distil_multi_view:
                 distillation = torch.where(multi_view, 0.0, distillation)
             replay = self._replay(answered, batch) if replays else torch.zeros_like(distillation)

@@ -46,6 +46,7 @@ FrozenName = Literal["encoder", "encoder+decoder", "none"]
 RenormName = Literal["feature", "weight_row", "weight_qkv", "weight_fro", "weight_spectral", "none"]
 DistanceName = Literal["l2", "l2sq"]
 NormaliserName = Literal["z", "ray"]
+FormName = Literal["fin3r", "moge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +67,15 @@ class LoraOptions:
 class LossOptions:
     """The loss of Fin3R, and what the paper leaves open in it."""
 
+    form: FormName = "fin3r"
+    """Of what is taught: Fin3R's, up to a scale and weighted by confidence, or MoGe's loss of
+    points, up to a scale and a shift along z, which is slow on a CPU."""
     distance: DistanceName = "l2sq"
     """Of depth from the teacher's: squared as the paper writes it, or plain as in DUSt3R."""
     normaliser: NormaliserName = "z"
-    """What depth and label are divided by: their mean depth, or how far they are from the camera
-    in the mean. The paper does not say for networks that answer with depth."""
+    """What depth and label are divided by in networks that answer with depth: their mean, or how
+    far they are from the camera in the mean; the paper does not say. Points are divided by their
+    mean distance, as in DUSt3R."""
     confidence_weight: float = 0.2
     """lambda, how much the network wants to be sure; 0.2 as in DUSt3R. The paper does not say."""
     distil_multi_view: bool = True

@@ -45,7 +45,7 @@ def train(options: Options, out: Path, *, progress: bool | Progress = False) -> 
         loop.Interrupted: After a checkpoint was saved.
     """
     processes = Processes(options.loop.device)
-    found = gather(options, out, device=processes.device)
+    found = _gathered(options, out, processes)
     task = make_task(found)
     # Processes that only read cannot ask a network on a GPU.
     if options.loop.workers and processes.device.type != "cpu" and found.hooks.asks_networks:
@@ -69,7 +69,7 @@ def prepare(options: Options, out: Path, *, progress: bool | Progress = False) -
         Align3rError: See `ingredients` and `seeing.see_ahead`.
     """
     processes = Processes(options.loop.device)
-    found = gather(options, out, device=processes.device)
+    found = _gathered(options, out, processes)
     if not found.hooks.asks_networks:
         raise UsageError(
             "there is nothing to prepare: no network looks at the frames before the training",
@@ -77,6 +77,16 @@ def prepare(options: Options, out: Path, *, progress: bool | Progress = False) -
         )
     made = _look_ahead(found, out, processes, progress=progress, again=True)
     return made if processes.is_first else None
+
+
+def _gathered(options: Options, out: Path, processes: Processes) -> Ingredients:
+    """What `gather` gives, to the first process before the others: it may render sequences."""
+    if not processes.is_first:
+        processes.wait()
+    found = gather(options, out, device=processes.device)
+    if processes.is_first:
+        processes.wait()
+    return found
 
 
 def _look_ahead(

@@ -231,7 +231,7 @@ def test_views_are_at_one_stride_within_its_bounds() -> None:
     assert all(len(stride) == 1 for stride in strides)
     counts = Counter(abs(int(stride[0])) for stride in strides)
     assert set(counts) == set(range(2, 8))
-    assert counts[7] > counts[5] > counts[2]  # in proportion to the stride
+    assert min(counts.values()) > 0.6 * max(counts.values())  # all alike
     assert 0.4 < np.mean([stride[0] > 0 for stride in strides]) < 0.6
     wanted = [source.frames(visit, 1)[1][0] for visit in range(100)]
     assert np.mean([w in frames for w, frames in zip(wanted, drawn, strict=False)]) > 0.7

@@ -275,7 +275,7 @@ def test_in_moges_form_neither_scale_nor_shift_counts(
             own = along * (scale * batch.label * off)[..., None]
             own = own + torch.tensor([0.0, 0.0, shift])
         answered = StudentAnswer(own.nan_to_num(), torch.ones_like(off))
-        return distilled(answered, batch, LossOptions(), "moge")
+        return distilled(answered, batch, LossOptions(form="moge"))
 
     found = loss(1.0, 0.0)
     assert found.shape == (2, 2) and (found > 0.01).all()
@@ -290,8 +290,8 @@ def test_in_moges_form_the_truth_is_right_and_adapters_learn(
     monkeypatch.setattr(distillation, "CELLS", FEW_CELLS)
     batch = make_batch("vggt", 1, 2)
     right = StudentAnswer(3 * batch.label[..., None].nan_to_num(1.0), torch.ones_like(batch.label))
-    assert distilled(right, batch, LossOptions(), "moge").abs().max() < 1e-5
-    task = Fin3rTask(task_of("vggt").network, form="moge")
+    assert distilled(right, batch, LossOptions(form="moge")).abs().max() < 1e-5
+    task = task_of("vggt", form="moge")
     unknown = torch.full_like(batch.label, math.nan)
     assert task(replace(batch, label=unknown, is_multi_view=torch.tensor([False])))["loss"] == 0
     task(batch)["loss"].backward()

@@ -7,7 +7,6 @@ resampled once, so no rounding of sizes comes in between.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -177,23 +176,18 @@ def _nearest(values: np.ndarray, window: Window) -> np.ndarray:
 
 
 def _point_map(values: np.ndarray, window: Window) -> np.ndarray:
-    """Of the window alone, as of an image that shows no more; swept, then resampled, as always."""
-    height, width = values.shape
-    box = window.box
-    left, top = max(math.floor(box[0]), 0), max(math.floor(box[1]), 0)
-    right, bottom = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
-    points = point_map(values[top:bottom, left:right])
+    """Swept and normalised over the whole image, as Align3R was trained, then resampled."""
     step = 1 / window.scale
     source_from_view = np.array(
         [
-            [step, 0, step / 2 + box[0] - left - 0.5],
-            [0, step, step / 2 + box[1] - top - 0.5],
+            [step, 0, step / 2 + window.left - 0.5],
+            [0, step, step / 2 + window.top - 0.5],
         ]
     )
     # The filters of mono/point_map.py, here with a window that needs no whole pixels.
     kind = cv2.INTER_LANCZOS4 if window.scale < 1 else cv2.INTER_CUBIC
     resampled: np.ndarray = cv2.warpAffine(
-        points,
+        point_map(values),
         source_from_view,
         window.size,
         flags=kind | cv2.WARP_INVERSE_MAP,

@@ -11,9 +11,8 @@ from typing import Any
 class DrawRule:
     """How samples are drawn from a data set."""
 
-    strides: tuple[int, int] = (1, 9)
-    """Least and most frames from a view to the next. 1 to 9 as MonST3R, and as there a stride of 9
-    is drawn nine times as often as 1."""
+    strides: tuple[int, int] = (1, 10)
+    """Least and most frames from a view to the next; up to 10 as Align3R, all alike."""
     farthest: float | None = None
     """Depth beyond is unknown, in units of the data set: skies that have a depth, and hills that
     would outweigh all else in losses that divide by the mean distance."""
@@ -28,12 +27,12 @@ class DrawRule:
 
 
 RULES: Mapping[str, DrawRule] = {
-    "tartanair": DrawRule(farthest=200.0),
-    "pointodyssey": DrawRule(farthest=200.0),
-    "spring": DrawRule(farthest=200.0),
-    # The unit is the distance of the two cameras: 0.5 to 2.5 pixels of disparity.
-    "sceneflow": DrawRule(strides=(1, 3), farthest=400.0),
-    "vkitti2": DrawRule(strides=(1, 5), farthest=200.0),
+    # Limits of depth as Align3R has them; the unit of SceneFlow is the distance of its two cameras.
+    "tartanair": DrawRule(farthest=400.0),
+    "pointodyssey": DrawRule(farthest=400.0),
+    "spring": DrawRule(farthest=400.0),
+    "sceneflow": DrawRule(farthest=400.0),
+    "vkitti2": DrawRule(farthest=600.0),
     # Frames of a path are apart already.
     "hypersim": DrawRule(strides=(1, 3)),
     "co3d": DrawRule(strides=(1, 20), settings={"set_list": "fewview_train", "split": "train"}),

@@ -166,8 +166,7 @@ class Source:
             return [frame]
         longest = (there - 1) // (length - 1)
         least, most = (min(stride, longest) for stride in self.strides)
-        strides = np.arange(least, most + 1)
-        stride = int(rng.choice(strides, p=strides / strides.sum()))
+        stride = int(rng.integers(least, most + 1))
         span = stride * (length - 1)
         start = frame - stride * int(rng.integers(length))
         start = min(max(start, 0), there - 1 - span)
