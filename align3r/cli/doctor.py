@@ -26,11 +26,23 @@ LIBRARIES = (
     "OpenEXR",
     "tyro",
     "tqdm",
+    "threadpoolctl",
     "huggingface_hub",
     "safetensors",
     "transformers",
     "pillow",
+    "pycolmap",
 )
+EXTRAS = {
+    "torchvision": "raft",
+    "ray": "batch",
+    "h5py": "datasets",
+    "rerun-sdk": "rerun",
+    "accelerate": "train",
+    "peft": "train",
+    "tensorboard": "train",
+}
+"""Library -> the extra that it comes with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +83,9 @@ def facts() -> list[tuple[str, str]]:
 
     found = [("align3r", __version__), ("python", sys.version.split()[0])]
     found.append(("system", platform.platform()))
-    found += [(name, _version(name)) for name in LIBRARIES]
+    found += [(name, _version(name) or "not installed") for name in LIBRARIES]
+    for name, extra in EXTRAS.items():
+        found.append((name, _version(name) or f"not installed: pip install 'align3r[{extra}]'"))
     found.append(("device (auto)", str(resolve_device("auto"))))
     found.append(("free memory", f"{free_memory_bytes() / 1e9:.1f} GB"))
     free_disk = shutil.disk_usage(Path.cwd()).free / 1e9
@@ -82,11 +96,11 @@ def facts() -> list[tuple[str, str]]:
     return found
 
 
-def _version(name: str) -> str:
+def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return None
 
 
 def check_flow() -> None:

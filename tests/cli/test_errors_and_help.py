@@ -289,23 +289,3 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert done.stderr == b""
-
-
-def test_doctor_says_that_all_is_well(capsys: Captured) -> None:
-    assert main(["doctor"]) == 0
-    shown = capsys.readouterr().out
-    for name in ("torch", "device (auto)", "free memory", "ffmpeg", "all is well"):
-        assert name in shown
-
-
-def test_doctor_fails_when_something_does(
-    capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken() -> None:
-        raise ValueError("the flow is wrong")
-
-    monkeypatch.setitem(
-        __import__("align3r.cli.doctor", fromlist=["SELF_TESTS"]).SELF_TESTS, "dense flow", broken
-    )
-    assert main(["doctor"]) == 1
-    assert "FAILED dense flow: ValueError: the flow is wrong" in capsys.readouterr().out
