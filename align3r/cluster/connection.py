@@ -88,7 +88,8 @@ def _join(ray: Any, address: str, quiet: dict[str, Any]) -> None:
     except (OSError, OverflowError, ValueError, RuntimeError, ImportError) as error:
         raise UsageError(
             f"no Ray cluster answers at {address}: {last_line(error)}",
-            hint="see `ray status`; without --address this machine is used",
+            hint="see `ray status`; a cluster that wants a token needs RAY_AUTH_MODE=token in the "
+            "environment; without --address this machine is used",
         ) from error
 
 
