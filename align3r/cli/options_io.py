@@ -15,7 +15,7 @@ from align3r.errors import InputError, UsageError
 from align3r.io.files import read_json
 
 _LARGEST = 10**300
-"""More than that is no float."""
+"""More than that is no float, and counts nothing."""
 
 AnyOptions = TypeVar("AnyOptions")
 
@@ -112,7 +112,9 @@ def _value(kind: Any, value: Any, *, where: str) -> Any:
 
 def _plain(kind: Any, value: Any, *, where: str) -> Any:
     """A bool, int, float or str; JSON writes 3.0 as 3, so an int is a float where one is due."""
-    if kind is float and type(value) is int and abs(value) < _LARGEST:
+    if type(value) is int and abs(value) > _LARGEST:
+        raise _wrong(where, value, "a number that is smaller")
+    if kind is float and type(value) is int:
         return float(value)
     if type(value) is kind:
         return value

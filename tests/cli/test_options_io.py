@@ -135,6 +135,14 @@ def test_what_the_options_refuse_a_file_is_refused_as_well() -> None:
         options_from_json({"loop": {"keep": 0}}, Fin3rOptions)
 
 
+@pytest.mark.parametrize("group", ["teacher", "loop"])
+def test_numbers_that_are_no_floats_are_refused(group: str) -> None:
+    name = {"teacher": "tokens", "loop": "learning_rate"}[group]
+    with pytest.raises(UsageError, match=rf"'{group}\.{name}' is 1000.*\.\.\.") as caught:
+        options_from_json({group: {name: 10**400}}, Fin3rOptions)
+    assert caught.value.hint == "give a number that is smaller"
+
+
 def test_options_of_another_training(tmp_path: Path) -> None:
     path = tmp_path / "options.json"
     written = {"format": "align3r-training", "kind": "Fin3rOptions", "options": jsonable(TRAINED)}
