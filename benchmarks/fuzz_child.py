@@ -19,8 +19,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from fuzz_arrays import CANARY
+from fuzz_command import CommandRefused
 from fuzz_mutations import mutate
-from fuzz_readers import READERS, CommandRefused, Reader, files_of
+from fuzz_readers import READERS, Reader, files_of
 
 from align3r.errors import Align3rError
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import fuzz_samples as samples
+import fuzz_training as training
 import numpy as np
+from fuzz_command import run_command
 from fuzz_moge import read_moge, write_moge
 
 from align3r.config import CameraOptions, InputOptions
@@ -210,46 +210,6 @@ def _read_sequence(sequence: Sequence) -> None:
             truth.flow(i)
 
 
-def _command(folder: Path, name: str) -> None:
-    """The whole command: an exit code that is no accident, words, no traceback, no output."""
-    from align3r.cli.main import main
-
-    path, out = str(folder / name), folder.parent / "command-out"
-    video = str(folder / "a.mp4") if not name.startswith("a.mp4") else str(folder / "d.avi")
-    if name.startswith("out/"):
-        words = ["export", str(folder / "out"), "--to", "glb", "-o", str(out)]
-    elif name.startswith("poses"):
-        words = ["reconstruct", video, "--poses", path, "--dry-run", "-o", str(out)]
-    elif name.startswith("options"):
-        words = ["reconstruct", video, "--config", path, "--dry-run", "-o", str(out)]
-    else:
-        words = ["reconstruct", path, "--dry-run", "--input.size", "64", "-o", str(out)]
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-        code = main(words)
-    left = sorted(path.name for path in folder.parent.glob("*command-out*"))
-    for path_left in folder.parent.glob("command-out/*"):
-        path_left.unlink()
-    with contextlib.suppress(OSError):
-        out.rmdir()
-    if code not in (0, 2, 3, 4, 5, 6) or "Traceback" in said.getvalue():
-        raise AssertionError(f"exit code {code}: {said.getvalue()[-300:]}")
-    if code:
-        if not said.getvalue().startswith("error: "):
-            raise AssertionError(f"exit code {code} without a word: {said.getvalue()[-300:]}")
-        if left:
-            raise AssertionError(f"exit code {code} and left behind {left}")
-        raise CommandRefused(code)
-
-
-class CommandRefused(Exception):
-    """A command ended with an exit code that says why."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"exit code {code}")
-        self.code = code
-
-
 READERS = {
     reader.name: reader
     for reader in (
@@ -281,9 +241,22 @@ READERS = {
         Reader("weights", samples.write_weights, _read_weights),
         Reader("weights: MoGe", write_moge, read_moge),
         Reader("adapters", samples.write_adapters, _read_adapter),
+        Reader("training: maps kept", training.write_frames, training.read_frames, repairs=True),
+        Reader(
+            "training: checkpoint",
+            training.write_checkpoints,
+            training.read_checkpoint,
+            only="step_*/*",
+            repairs=True,
+        ),
+        Reader(
+            "training: options.json",
+            training.write_training_options,
+            training.read_training_options,
+        ),
         Reader("truth: npz, TUM folder", samples.write_truth, _read_truth),
         Reader("data sets", samples.write_datasets, _read_dataset),
-        Reader("whole command", samples.write_inputs, _command, slow=3),
+        Reader("whole command", samples.write_inputs, run_command, slow=3),
     )
 }
 
