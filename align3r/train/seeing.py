@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from align3r.io.jsonable import jsonable, write_json
 from align3r.io.whole import disk_errors_in_words
 from align3r.progress import Report
 from align3r.train.data.batches import Batches, Labelled
+from align3r.train.data.readers import begin, started
 from align3r.train.data.values import SourceView
 from align3r.train.labels import Labels
 from align3r.train.priors import Priors
@@ -150,16 +150,11 @@ def _read(
         num_workers=workers,
         # A process that has threads of a library must not be forked.
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_start,
+        worker_init_fn=begin,
         # Or torch draws from the random numbers that all share.
         generator=torch.Generator(),
     )
-    for views in found:
+    for views in started(found):
         if isinstance(views, Align3rError):
             raise views
         yield views
-
-
-def _start(_number: int) -> None:
-    # Ctrl-C is for the process that computes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

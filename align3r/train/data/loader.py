@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
-import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from align3r.errors import Align3rError, InputError, UsageError
 from align3r.train.data.batches import Batches
+from align3r.train.data.readers import begin, started
 from align3r.train.data.values import Batch
 
 log = logging.getLogger(__name__)
@@ -44,30 +43,38 @@ def loader(
         workers: Processes that read for this one; 0: it reads itself.
         pin: Put tensors into page-locked memory, for a GPU.
 
-    Yields:
-        The number of a step and its batches.
+    Returns:
+        The number of each step and its batches. It raises InputError where more than 1 % of the
+        samples of an epoch cannot be read, or one that cannot be read has nothing to take its
+        place.
 
     Raises:
-        InputError: More than 1 % of the samples of an epoch cannot be read, or one that cannot be
-            read has nothing to take its place.
-        UsageError: A step has fewer batches than there are processes.
+        UsageError: A step has fewer batches than there are processes; all steps are looked at
+            before the first is made, if there is a last one.
     """
     keys = _Keys(dataset, (first_step, last_step), rank=rank, world=world)
-    made = iter(
+    if last_step is not None:
+        keys.check()
+    return _made(keys, workers=workers, pin=pin)
+
+
+def _made(keys: _Keys, *, workers: int, pin: bool) -> Iterator[tuple[int, list[Batch]]]:
+    """What `loader` gives; nothing is read before it is asked for."""
+    made = started(
         DataLoader(
-            _Answers(dataset),
+            _Answers(keys.dataset),
             batch_size=None,
             sampler=keys,
             num_workers=workers,
             # A process that has threads of a library must not be forked.
             multiprocessing_context="spawn" if workers else None,
-            worker_init_fn=_start,
+            worker_init_fn=begin,
             pin_memory=pin,
             # Its own, for what is drawn from the global one would change the training.
             generator=torch.Generator(),
         )
     )
-    damage = _Damage(dataset, world)
+    damage = _Damage(keys.dataset, keys.world)
     for step in keys.steps():
         batches = [_batch(next(made)) for _ in keys.of(step)]
         damage.add(step, [text for batch in batches for text in batch.left_out])
@@ -89,6 +96,18 @@ class _Keys:
         """Numbers of the steps."""
         first, last = self.ends
         return count(first) if last is None else range(first, last)
+
+    def check(self) -> None:
+        """Look at all steps, of which there are not infinitely many.
+
+        Raises:
+            UsageError: One has fewer batches than there are processes.
+        """
+        mixture = self.dataset.mixture
+        if self.world <= -(-mixture.effective_batch // mixture.views_a_batch):
+            return  # So many batches there are at least: counting samples would take a while.
+        for step in self.steps():
+            self.of(step)
 
     def of(self, step: int) -> range:
         """Numbers of the batches of a step.
@@ -123,12 +142,6 @@ def _batch(answer: Batch | Align3rError) -> Batch:
     if isinstance(answer, Align3rError):
         raise answer
     return answer
-
-
-def _start(_number: int) -> None:
-    # Ctrl-C is for the process that trains, which ends its step and then its readers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(0)
 
 
 class _Damage:
