@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _TENSORS, _ABOUT = "tensors.safetensors", "checkpoint.json"
 _NAME = re.compile(r"step_([0-9]{8,12})")
-_VERSION = 1
+_VERSION = 2
 _CHUNK = 2**24
 
 
@@ -58,7 +58,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> None:
         about = {
             "version": _VERSION,
             "step": checkpoint.step,
-            "sha256": _digest(scratch / _TENSORS),
+            "sha256": _digest(scratch / _TENSORS, checkpoint.state),
             "state": checkpoint.state,
         }
         text = json.dumps(about, indent=1, allow_nan=False)
@@ -106,17 +106,20 @@ def read_checkpoint(folder: Path, step: int) -> Checkpoint:
         about = read_json(place / _ABOUT)
         check_regular(place / _TENSORS)
         known = about["version"] == _VERSION and about["step"] == step
-        if not known or about["sha256"] != _digest(place / _TENSORS):
+        state = dict(about["state"])
+        if not known or about["sha256"] != _digest(place / _TENSORS, state):
             raise ValueError("it holds something else than was written")
-        return Checkpoint(step, load_file(place / _TENSORS), dict(about["state"]))
+        return Checkpoint(step, load_file(place / _TENSORS), state)
     except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
         raise InputError(
             f"{place} is no whole checkpoint", hint="remove it, the one before it will do"
         ) from error
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
+def _digest(path: Path, state: Mapping[str, Any]) -> str:
+    """SHA-256 of all that is in a checkpoint but its step."""
+    # As it comes back from a file: keys are words there.
+    digest = hashlib.sha256(json.dumps(json.loads(json.dumps(state)), sort_keys=True).encode())
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)

@@ -23,7 +23,9 @@ from align3r.train.checkpoints import (
 
 def some(step: int) -> Checkpoint:
     tensors = {"a": torch.full((3, 4), float(step)), "b": torch.tensor(step, dtype=torch.float64)}
-    return Checkpoint(step, tensors, {"scale": 0.1 * step, "names": ["x"]})
+    return Checkpoint(
+        step, tensors, {"scale": 0.1 * step, "names": ["x"], "a": {"c": 1, "b": 1e-30}}
+    )
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -97,11 +99,23 @@ def other_step(place: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "step": 3}))
 
 
+def other_state(place: Path) -> None:
+    path = place / "checkpoint.json"
+    path.write_text(path.read_text().replace('"x"', '"y"'))
+
+
+def no_state(place: Path) -> None:
+    path = place / "checkpoint.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "state": {}}))
+
+
 DAMAGE = [
     cut_tensors,
     change_tensors,
     zero_tensors,
     other_step,
+    other_state,
+    no_state,
     lambda place: (place / "tensors.safetensors").unlink(),
     lambda place: (place / "checkpoint.json").unlink(),
     lambda place: (place / "checkpoint.json").write_text("{"),
@@ -134,9 +148,9 @@ def test_no_pickle_is_read(tmp_path: Path) -> None:
     place.mkdir()
     torch.save({"a": torch.ones(2)}, place / "tensors.safetensors")
     about = {
-        "version": 1,
+        "version": checkpoints._VERSION,
         "step": 1,
-        "sha256": checkpoints._digest(place / "tensors.safetensors"),
+        "sha256": checkpoints._digest(place / "tensors.safetensors", {}),
         "state": {},
     }
     (place / "checkpoint.json").write_text(json.dumps(about))
