@@ -1,8 +1,8 @@
 """A training of a tiny task: `python tests/tiny_training.py OUT '{"steps": 6}'` runs one.
 
 Besides the options of the loop, the JSON may hold steps after which something happens: `die`, the
-process kills itself, `fail`, the data do, `interrupt`, it is sent a signal; and `poison`, the name
-of a sample that is nan.
+process kills itself, `fail`, the data do, `interrupt`, it is sent a signal, `interrupt_and_fail`,
+both; and `poison`, the name of a sample that is nan.
 """
 
 from __future__ import annotations
@@ -116,6 +116,9 @@ def feed(**wanted: Any) -> Feed:
                 os.kill(os.getpid(), signal.SIGKILL)
             if step == wanted.get("fail"):
                 raise ZeroDivisionError
+            if step == wanted.get("interrupt_and_fail"):
+                os.kill(os.getpid(), signal.SIGTERM)
+                raise RuntimeError("a reader was killed by signal: Terminated")
             if step == wanted.get("interrupt"):
                 os.kill(os.getpid(), wanted.get("signal", signal.SIGINT))
             found: Sequence[Numbers] = [batch(step, micro) for micro in range(5)]

@@ -13,6 +13,9 @@ from align3r.errors import UsageError
 
 FREE: Mapping[str, Any] = {"free": True}
 """Metadata of fields that do not change what is learned: a resumed run may change them."""
+LOOSE: Mapping[str, Any] = {"free": True, "told": True}
+"""Metadata of fields that a resumed run may change, and says so: what helps when it diverges."""
+_LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +28,9 @@ class LoopOptions:
     """Steps of the optimiser, in place of --loop.epochs."""
     effective_batch: int = 64
     """Samples a step, over all processes and accumulated batches: it does not depend on them."""
-    learning_rate: float = 1e-4
-    """Largest learning rate."""
-    least_rate: float = 1e-6
+    learning_rate: float = field(default=1e-4, metadata=LOOSE)
+    """Largest learning rate; this and the next may be others when a training is resumed."""
+    least_rate: float = field(default=1e-6, metadata=LOOSE)
     """Learning rate at the end of the cosine."""
     warmup_epochs: float = 1.0
     """Epochs in which the learning rate rises from 0, in a line."""
@@ -36,12 +39,13 @@ class LoopOptions:
     weight_decay: float = 0.0
     """Of AdamW, for matrices alone. DUSt3R and CUT3R take 0.05; Fin3R does not say, and adapters
     are small as it is."""
-    clip: float = 1.0
+    clip: float = field(default=1.0, metadata=LOOSE)
     """Largest norm of the gradient, longer ones are shortened to it; 0: none. The paper does not
-    say."""
-    precision: PrecisionName = "auto"
+    say. It may be another when a training is resumed."""
+    precision: PrecisionName = field(default="auto", metadata=LOOSE)
     """Numbers of the matrices; what is trained stays float32, and so do heads. auto: bf16 where the
-    machine has it. fp16 scales the loss, and leaves out steps that overflow."""
+    machine has it. fp16 scales the loss, and leaves out steps that overflow. They may be
+    others when a training is resumed."""
     activation_checkpointing: bool = field(default=True, metadata=FREE)
     """Compute the blocks of the network a second time in the backward pass in place of keeping
     what they computed: a fraction of the memory for a third more time, the same gradients."""
@@ -78,6 +82,8 @@ class LoopOptions:
         for name, bound in least.items():
             check_number("loop", name, getattr(self, name), least=bound)
         check_number("loop", "learning_rate", self.learning_rate, least=self.least_rate)
+        if self.seed > _LARGEST_SEED:
+            raise UsageError(f"--loop.seed is {self.seed}", hint="it is less than 2 to the 63")
         for beta in (*self.betas, self.ema):
             if beta is not None and not 0 <= beta < 1:
                 raise UsageError(

@@ -19,7 +19,10 @@ from align3r.train.means import StepSums
 from align3r.train.processes import Processes
 from align3r.train.task import Batch, Task
 
-_HINT = "look at these images, or take --loop.precision fp32 or a smaller --loop.learning-rate"
+_HINT = (
+    "resume with --loop.precision fp32, or a smaller --loop.learning-rate or --loop.clip: it goes "
+    "on after its last checkpoint"
+)
 
 
 class Learner:
@@ -94,7 +97,10 @@ class Learner:
         if failed:
             names = [name for k in bad for views in batches[k].names for name in views]
             where = f"of {_listed(names)}" if names else "in another process"
-            raise SolveError(f"the loss {where} is not finite in step {step + 1}", hint=_HINT)
+            raise SolveError(
+                f"the loss {where} is not finite in step {step + 1}",
+                hint=f"look at these images, or {_HINT}",
+            )
         half = len(sums.names)
         means = {
             name: total / weight if weight else math.nan
@@ -160,7 +166,8 @@ class Learner:
             ) from error
         groups = self._optimiser.state_dict()["param_groups"]
         self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        self._scaler.load_state_dict(dict(state))
+        if state:  # None of a run without a scaler.
+            self._scaler.load_state_dict(dict(state))
 
 
 def _optimiser(parameters: Mapping[str, nn.Parameter], options: LoopOptions) -> torch.optim.AdamW:

@@ -6,13 +6,12 @@ What an adapter computes is in `align3r.models.lora`, how its files are read in
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from align3r.errors import UsageError
 from align3r.io.whole import whole_or_nothing
@@ -24,6 +23,7 @@ from align3r.models.lora import (
     attach,
     encoder_layers,
 )
+from align3r.train.digest import digest_without
 
 
 def add_adapters(network: nn.Module, settings: LoraSettings, *, seed: int = 0) -> None:
@@ -79,12 +79,7 @@ def frozen_digest(network: nn.Module) -> str:
     adapters = {
         f"{name}.lora_{factor}.weight" for name, _ in adapted_layers(network) for factor in "AB"
     }
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        if name not in adapters:
-            digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
-            digest.update(_bytes(tensor))
-    return digest.hexdigest()
+    return digest_without(network, adapters)
 
 
 def save_adapters(network: nn.Module, folder: Path, *, base: str | None = None) -> None:
@@ -151,7 +146,3 @@ def _freeze_all_but_adapters(network: nn.Module) -> None:
     for _, layer in adapted_layers(network):
         layer.lora_A.requires_grad_(True)
         layer.lora_B.requires_grad_(True)
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from align3r.errors import InputError, UsageError
@@ -13,10 +15,19 @@ from align3r.io.files import read_json
 from align3r.io.jsonable import write_json
 from align3r.io.whole import disk_errors_in_words
 
+log = logging.getLogger(__name__)
+
 OPTIONS, CHECKPOINTS, RESULT = "options.json", "checkpoints", "result"
 CACHES = frozenset({"labels", "priors"})
 """What may be in the folder before there is a training: monocular depth of its images."""
 FORMAT = "align3r-training"
+RESULT_FILES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "Fin3rOptions": frozenset({"adapter_config.json", "adapter_model.safetensors"}),
+        "Align3rOptions": frozenset({"config.json", "model.safetensors"}),
+    }
+)
+"""What may be in the folder of a result, which is replaced whole, by the kind of the options."""
 
 
 def open_folder(out: Path, options: Any, *, resume: bool) -> None:
@@ -33,6 +44,9 @@ def open_folder(out: Path, options: Any, *, resume: bool) -> None:
         InputError: It cannot be read or written.
     """
     check_folder(out, options, resume=resume)
+    if (out / OPTIONS).exists():
+        for name, before, now in _differences(_read(out / OPTIONS), options, told=True):
+            log.warning("%s was %s, and is %s from here on", name, _short(before), _short(now))
     with disk_errors_in_words(out):
         out.mkdir(parents=True, exist_ok=True)
         kind = type(options).__name__
@@ -60,6 +74,7 @@ def check_folder(out: Path, options: Any, *, resume: bool) -> None:
                 f"the training in {out} has {name} {_short(before)}, not {_short(now)}",
                 hint="resume it with the options that it was started with",
             )
+        _check_result(out / RESULT, type(options).__name__)
     elif out.exists() and (not out.is_dir() or {p.name for p in out.iterdir()} - CACHES):
         raise UsageError(f"{out} holds no training", hint="choose another place with -o")
 
@@ -74,25 +89,50 @@ def first_difference(before: Mapping[str, Any], options: Any) -> tuple[str, Any,
     Returns:
         The flag of the option, its value of then and now; None if there is none.
     """
-    for name, value in _bound(options):
+    return next(_differences(before, options, told=False), None)
+
+
+def _differences(
+    before: Mapping[str, Any], options: Any, *, told: bool
+) -> Iterator[tuple[str, Any, Any]]:
+    """Flag and both values of what is bound and not as it was; or of what is free, but told."""
+    for name, value, about in _fields(options):
+        if told != bool(about.get("told")) or (about.get("free") and not told):
+            continue
         found: Any = before
         for part in name.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
         # As it comes back from a file: tuples are lists there.
         now = json.loads(json.dumps(value))
         if found != now:
-            return f"--{name.replace('_', '-')}", found, now
-    return None
+            yield f"--{name.replace('_', '-')}", found, now
 
 
-def _bound(options: Any, group: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of every field that is not free."""
+def _fields(options: Any, group: str = "") -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Dotted name, value and metadata of every field."""
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if dataclasses.is_dataclass(value):
-            yield from _bound(value, f"{group}{field.name}.")
-        elif not field.metadata.get("free"):
-            yield f"{group}{field.name}", value
+            yield from _fields(value, f"{group}{field.name}.")
+        else:
+            yield f"{group}{field.name}", value, field.metadata
+
+
+def _check_result(folder: Path, kind: str) -> None:
+    """Refuse what the result of a training would not replace, before it is trained.
+
+    Raises:
+        UsageError: There is something else.
+    """
+    ours = RESULT_FILES.get(kind)
+    if ours is None or not folder.exists():
+        return
+    others = sorted({path.name for path in folder.iterdir()} - ours) if folder.is_dir() else ["it"]
+    if others:
+        raise UsageError(
+            f"{folder} is to be replaced, and {others[0]} is no result of a training",
+            hint="move it to another place",
+        )
 
 
 def _read(path: Path) -> Mapping[str, Any]:

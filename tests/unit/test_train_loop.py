@@ -23,11 +23,13 @@ from tiny_training import OPTIONS, Line, batch, feed, learn
 from torch import Tensor
 
 from align3r.errors import InputError, MissingExtraError, SolveError, UsageError
+from align3r.models import adapter_file, checkpoint
 from align3r.train.averaging import Average
 from align3r.train.common_options import LoopOptions
 from align3r.train.loop import Interrupted, train
 from align3r.train.processes import Processes
 from align3r.train.record import read_log
+from align3r.train.run_folder import RESULT_FILES, open_folder
 from align3r.train.schedule import learning_rate
 from align3r.train.task import Feed
 
@@ -269,7 +271,7 @@ def test_other_options_are_refused_and_the_first_is_named(tmp_path: Path) -> Non
     for wrong, words in (
         (replace(outer, name="b"), '--name "a", not "b"'),
         (replace(outer, pair=(1, 3)), r"--pair \[1, 2\], not \[1, 3\]"),
-        (replace(outer, loop=replace(options, clip=2.0)), "--loop.clip 1.0, not 2.0"),
+        (replace(outer, loop=replace(options, weight_decay=0.5)), "decay 0.01, not 0.5"),
         (replace(outer, loop=replace(options, ema=0.9)), "--loop.ema null, not 0.9"),
         (options, "--epochs null, not 10.0"),
     ):
@@ -278,6 +280,128 @@ def test_other_options_are_refused_and_the_first_is_named(tmp_path: Path) -> Non
     free = replace(outer, cache="y", loop=replace(options, keep=1, log_every=1, workers=0))
     train(Line(), feed(), free.loop, out, run=free, resume=True)
     assert json.loads((out / "options.json").read_text())["options"]["cache"] == "y"
+
+
+def test_what_helps_when_it_diverges_may_change_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(SolveError) as told:
+        learn(out, poison="line/5/3/11", precision="bf16")
+    assert all(f"--loop.{name}" in told.value.hint for name in ("precision", "learning", "clip"))
+    other: dict[str, Any] = {"learning_rate": 0.01, "least_rate": 1e-7, "clip": 0.5}
+    with caplog.at_level(logging.WARNING):
+        learn(out, resume=True, precision="fp16", **other)
+    said = [line for line in caplog.messages if "from here on" in line]
+    assert said == [
+        "--learning-rate was 0.05, and is 0.01 from here on",
+        "--least-rate was 1e-06, and is 1e-07 from here on",
+        "--clip was 1.0, and is 0.5 from here on",
+        '--precision was "bf16", and is "fp16" from here on',
+    ]
+    rates = [line["learning_rate"] for line in curve(out) if "loss" in line]
+    assert min(rates[:2]) > 0.01 > max(rates[2:])
+    caplog.clear()
+    learn(out, resume=True, precision="fp16", **other)
+    assert "from here on" not in caplog.text
+
+
+def test_what_is_not_trained_is_as_it_was(tmp_path: Path) -> None:
+    learn(tmp_path / "run", steps=2)
+    task = Line()
+    task.frozen.data += 1e-6
+    with pytest.raises(InputError, match="what is not trained of the network is not as it was"):
+        learn(tmp_path / "run", task=task, steps=2, resume=True)
+
+
+class Nothing(Line):
+    """Learns in its first batch, at most."""
+
+    learns_at_first = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = 0
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        losses = super().forward(batch)
+        self.batches += 1
+        learns = self.learns_at_first and self.batches == 1
+        return {**losses, "loss": losses["loss"] * float(learns)}
+
+
+@pytest.mark.parametrize(("steps", "last"), [(3, 3), (30, 10)])
+def test_a_training_in_which_nothing_is_learned_ends(tmp_path: Path, steps: int, last: int) -> None:
+    with pytest.raises(SolveError, match=f"in all of the last {last} steps") as told:
+        learn(tmp_path / "run", task=Nothing(), steps=steps, log_every=1)
+    assert "labels" in told.value.hint and not (tmp_path / "run" / "result").exists()
+
+
+def test_what_has_learned_before_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = Nothing()
+    task.learns_at_first = True
+    with caplog.at_level(logging.WARNING):
+        learn(tmp_path / "run", task=task, steps=24)
+    assert caplog.text.count("nothing is learned") == 1
+
+
+def test_readers_that_end_at_the_same_wish_cost_nothing(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted, match="saved after step 3 of 8"):
+        learn(out, interrupt_and_fail=3)
+    assert saved(out)[-1] == "step_00000003"
+    learn(out, resume=True)
+    assert_same(out, whole)
+
+
+def test_one_that_is_stopped_before_its_first_step_is_gone_on_with(
+    whole: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted, match="saved after step 0 of 8"):
+        learn(tmp_path / "run", interrupt_and_fail=0)
+    learn(tmp_path / "run", resume=True)
+    assert_same(tmp_path / "run", whole)
+
+
+def test_what_the_feed_refuses_is_refused_before_anything_is_validated(tmp_path: Path) -> None:
+    def refuse(first: int, rank: int, world: int) -> Any:
+        raise UsageError("too few", hint="more")
+
+    task = Line()
+    with pytest.raises(UsageError, match="too few"):
+        train(task, Feed(16, refuse), OPTIONS, tmp_path / "run")
+    assert not task.shown
+
+
+@dataclass(frozen=True)
+class Fin3rOptions:
+    """A kind of which it is known what is in its results."""
+
+    loop: LoopOptions = OPTIONS
+
+
+@pytest.mark.parametrize("name", ["", "mine.txt"])
+def test_what_the_result_would_not_replace_is_found_before_the_first_step(
+    tmp_path: Path, name: str
+) -> None:
+    options = replace(OPTIONS, steps=2)
+    run, out = Fin3rOptions(options), tmp_path / "run"
+    open_folder(out, run, resume=False)
+    if name:
+        (out / "result").mkdir()
+    (out / "result" / name).touch()
+    with pytest.raises(UsageError, match=f"{name or 'it'} is no result"):
+        train(Line(), feed(), options, out, run=run, resume=True)
+    assert not (out / "log.jsonl").exists()
+
+
+def test_the_files_of_results_are_those_that_are_saved() -> None:
+    assert RESULT_FILES == {
+        "Fin3rOptions": {adapter_file.CONFIG, adapter_file.TENSORS},
+        "Align3rOptions": {checkpoint.CONFIG, checkpoint.TENSORS},
+    }
 
 
 def test_a_folder_is_used_for_one_training(tmp_path: Path) -> None:

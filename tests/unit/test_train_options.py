@@ -48,6 +48,7 @@ WRONG: list[tuple[type, dict[str, Any]]] = [
     (LoopOptions, {"save_every": 0}),
     (LoopOptions, {"workers": -1}),
     (LoopOptions, {"seed": -1}),
+    (LoopOptions, {"seed": 2**63}),
     (DataOptions, {"sizes": ("512",)}),
     (DataOptions, {"sizes": ("0x512",)}),
     (DataOptions, {"lengths": (2, 0)}),
