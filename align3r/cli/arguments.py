@@ -115,7 +115,8 @@ def _unfold(kind: type[Any]) -> None:
         if is_dataclass(hints[option.name]):
             _unfold(hints[option.name])
         elif option.name in docs:
-            option.metadata = MappingProxyType({"help": docs[option.name]})
+            # Beside what others have to say of it, such as whether a resumed run may change it.
+            option.metadata = MappingProxyType({**option.metadata, "help": docs[option.name]})
 
 
 def _docstrings(kind: type[Any]) -> dict[str, str]:

@@ -142,6 +142,18 @@ def test_readers_of_their_own_change_nothing(world: Path) -> None:
     assert losses(world / "one") == losses(world / "more")
 
 
+def test_a_training_goes_on_with_what_changes_nothing(world: Path, capsys: Captured) -> None:
+    words = [*FIN3R.split(), "-o", "freely", "-q"]
+    assert main(words) == 0
+    free = "--loop.workers 1 --loop.keep 2 --loop.save-every 7 --loop.image-every 5 "
+    free += "--loop.validate-every 9 --teacher.labels elsewhere --loop.learning-rate 2e-4"
+    assert main([*words, *free.split()]) == 0
+    kept = json.loads((world / "freely" / "options.json").read_text())["options"]["loop"]
+    assert kept["workers"] == 1 and kept["keep"] == 2
+    assert main([*words, "--loop.effective-batch", "4"]) == 2
+    assert "--loop.effective-batch 2, not 4" in capsys.readouterr().err
+
+
 class Guess:
     """A depth network that says how bright an image is."""
 
