@@ -16,7 +16,7 @@ from align3r.errors import InputError, SolveError
 from align3r.models.weights import locate
 from align3r.mono.network import DepthNetwork
 from align3r.mono.registry import make_depth_network
-from align3r.train.data.values import SourceView
+from align3r.train.data.values import SourceView, UnfitFrameError
 from align3r.train.frame_cache import FrameCache, weights_digest
 
 _VALUES = "values"
@@ -28,11 +28,11 @@ def true_priors(view: SourceView) -> SourceView:
     """The frame with its true depth as the prior; what is not known is as far as the farthest.
 
     Raises:
-        InputError: The frame has no true depth at all.
+        UnfitFrameError: The frame has no true depth at all.
     """
     known = None if view.depth is None else np.isfinite(view.depth) & (view.depth > 0)
     if known is None or view.depth is None or not known.any():
-        raise InputError(
+        raise UnfitFrameError(
             f"{view.name} has no true depth, so none that could be a prior",
             hint="leave out this data set, or choose another --prior.model than truth",
         )
@@ -101,6 +101,11 @@ class Priors:
     def has(self, view: SourceView) -> bool:
         """Whether something is kept of this frame; it may yet turn out to be damaged."""
         return self._cache.has(view.name, view.image)
+
+    @property
+    def producer(self) -> str:
+        """Who says it: the same for the same weights, whatever they are called."""
+        return self._cache.folder.name
 
     def __getstate__(self) -> dict[str, object]:
         """Without the network: another process loads its own."""

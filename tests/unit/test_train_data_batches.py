@@ -22,7 +22,7 @@ from align3r.train.data.loader import loader
 from align3r.train.data.mixture import Mixture
 from align3r.train.data.shares import Share
 from align3r.train.data.sources import Source
-from align3r.train.data.values import Batch, Sample, SourceView, View
+from align3r.train.data.values import Batch, Sample, SourceView, UnfitFrameError, View
 from align3r.train.options import DataOptions
 
 VIDEOS, PHOTOS = 6, 30
@@ -294,6 +294,24 @@ def test_what_is_learned_does_not_depend_on_how_many_views_fit_a_batch(
     assert images(4) == images(9)
 
 
+def test_the_loss_of_a_step_is_the_mean_over_its_images(roots: tuple[Path, Path]) -> None:
+    def means(views: int) -> list[tuple[float, float]]:
+        dataset = made(roots, views_a_batch=views)
+        found = []
+        for step in range(3):
+            batches = [dataset[step, n] for n in range(dataset.micro_batches(step))]
+            assert sum(batch.weight for batch in batches) == pytest.approx(1)
+            # Whatever an image loses: here, how bright it is.
+            losses = [batch.images.mean((2, 3, 4)) for batch in batches]
+            weighed = sum(float(x.mean()) * b.weight for x, b in zip(losses, batches, strict=True))
+            found.append((weighed, float(torch.cat([x.flatten() for x in losses]).mean())))
+        return found
+
+    for views in (4, 7, 100):
+        for weighed, mean in means(views):
+            assert weighed == pytest.approx(mean, rel=1e-5)
+
+
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_each_step_between_them(roots: tuple[Path, Path], world: int) -> None:
     whole = steps(made(roots), 3)
@@ -361,6 +379,26 @@ def test_a_damaged_image_gives_way_and_is_told_once(
         with pytest.raises(InputError, match="empty") as refused:
             steps(dataset, 1, workers=workers)
         assert refused.value.hint
+
+
+def test_who_labels_frames_and_cannot_is_no_reason_for_other_samples(
+    roots: tuple[Path, Path],
+) -> None:
+    def broken(_view: SourceView) -> SourceView:
+        raise InputError("the cache cannot be read")
+
+    asked: list[str] = []
+
+    def choosy(view: SourceView) -> SourceView:
+        asked.append(view.name)
+        if len(asked) == 1:
+            raise UnfitFrameError(f"{view.name} has no depth")
+        return view
+
+    with pytest.raises(InputError, match="cache cannot be read"):
+        made(roots, labelled=broken)[0, 0]
+    batch = made(roots, labelled=choosy)[0, 0]
+    assert batch.left_out == (f"{asked[0]} has no depth",)
 
 
 # From options.

@@ -15,7 +15,7 @@ from align3r.train.data.crops import CropSettings, Size, check_croppable, crop, 
 from align3r.train.data.mixture import Mixture
 from align3r.train.data.shares import parse_share, parse_strides
 from align3r.train.data.sources import Source
-from align3r.train.data.values import Batch, Sample, SourceView
+from align3r.train.data.values import Batch, Sample, SourceView, UnfitFrameError
 from align3r.train.options import DataOptions, parse_size
 
 Single = Literal["single", "repeat", "crops"]
@@ -71,7 +71,8 @@ class Batches(Dataset[Batch]):
         """One batch.
 
         Raises:
-            InputError: A sample cannot be read, and nor can those that were tried in its place.
+            InputError: A sample cannot be read, and nor can those that were tried in its place; or
+                what fills frames in cannot do so.
             UsageError: No sequence of a source is as long as the samples of the step.
         """
         shape = self.mixture.shape(key[0])
@@ -80,7 +81,7 @@ class Batches(Dataset[Batch]):
         samples = [self._cropped(each, size, shape.length) for each in drawn]
         return replace(
             collate(samples),
-            weight=len(samples) / self.mixture.effective_batch,
+            weight=sum(len(sample.views) for sample in samples) / self.mixture.views(key[0]),
             left_out=tuple(text for each in drawn for text in each.left_out),
         )
 
@@ -107,13 +108,11 @@ class Batches(Dataset[Batch]):
             if attempt:
                 visit = int(rng.integers(2**31))
             try:
-                views = source.draw(visit, length, rng)
-                for view in views:
-                    check_croppable(view)
+                views = _read(source, visit, length, rng)
                 if self.labelled is not None:
                     views = tuple(self.labelled(view) for view in views)
                 return _Drawn(views, source.is_single, rng, left_out)
-            except InputError as error:
+            except UnfitFrameError as error:
                 left_out.append(str(error))
                 last = error
         raise last
@@ -176,6 +175,24 @@ def make_batches(
     )
     crops = CropSettings(offset=data.crop_offset, zoom=data.zoom, jitter=data.jitter)
     return Batches(sources, mixture, single=data.single, crops=crops, labelled=labelled)
+
+
+def _read(
+    source: Source, visit: int, length: int, rng: np.random.Generator
+) -> tuple[SourceView, ...]:
+    """Frames that can be cropped.
+
+    Raises:
+        UnfitFrameError: One cannot be read or cropped; no fault of whoever labels it.
+        UsageError: No sequence is as long.
+    """
+    try:
+        views = source.draw(visit, length, rng)
+        for view in views:
+            check_croppable(view)
+    except InputError as error:
+        raise UnfitFrameError(str(error), hint=error.hint) from error
+    return views
 
 
 def _turned(size: Size, views: Sequence[SourceView]) -> Size:

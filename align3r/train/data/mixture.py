@@ -91,14 +91,25 @@ class Mixture:
         size = self.sizes[int(rng.integers(len(self.sizes)))]
         return Shape(size, self.lengths[int(rng.integers(len(self.lengths)))])
 
+    def views(self, step: int) -> int:
+        """How many views the samples of a step have together."""
+        length = self.shape(step).length
+        return sum(1 if self._is_single(number) else length for number in self._numbers(step))
+
     def batches(self, step: int) -> list[list[int]]:
         """Numbers of the samples of each batch of a step; a batch has samples of equal length."""
-        first = step * self.effective_batch
         alone: dict[bool, list[int]] = {True: [], False: []}
-        for number in range(first, first + self.effective_batch):
-            alone[self.singles[self.draw(number).share]].append(number)
+        for number in self._numbers(step):
+            alone[self._is_single(number)].append(number)
         several = self.views_a_batch // self.shape(step).length
         return _parts(alone[True], self.views_a_batch) + _parts(alone[False], several)
+
+    def _numbers(self, step: int) -> range:
+        first = step * self.effective_batch
+        return range(first, first + self.effective_batch)
+
+    def _is_single(self, number: int) -> bool:
+        return self.singles[self.draw(number).share]
 
 
 @lru_cache(maxsize=2)

@@ -9,6 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from align3r.errors import InputError
+
+
+class UnfitFrameError(InputError):
+    """A frame that nothing can be learned from; another sample may take its place."""
+
 
 @dataclass(frozen=True)
 class SourceView:
@@ -31,6 +37,11 @@ class SourceView:
     world_from_cam: np.ndarray | None
     label: np.ndarray | None = None
     prior: np.ndarray | None = None
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether the true depth of any pixel is known."""
+        return self.depth is not None and bool((self.depth > 0).any())
 
 
 @dataclass(frozen=True)
@@ -82,8 +93,9 @@ class Batch:
         point_maps: (B, S, H, W, 3) float32, or None where no view has one.
         is_multi_view: (B,) bool.
         names: B times S names of frames.
-        weight: share of the samples of its optimiser step that are in this batch. Batches of a step
-            differ in size; the weights of all of them, in all processes, sum to 1.
+        weight: share of the views of its optimiser step that are in this batch. Batches of a step
+            differ in size; the weights of all of them, in all processes, sum to 1, so that means
+            over the images of each batch become one over all images.
         left_out: what could not be read and gave way to other samples, a sentence each.
     """
 
