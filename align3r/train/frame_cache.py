@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,12 +16,12 @@ import numpy as np
 from align3r.errors import InputError
 from align3r.io.arrays import read_npz
 from align3r.io.files import cannot_read
-from align3r.io.whole import disk_errors_in_words
 
 log = logging.getLogger(__name__)
 
 _SLUG_LENGTH = 40
 _CHUNK = 1 << 22
+_HINT = "choose another folder for what is kept of frames: --teacher.labels, --prior.maps"
 
 
 class FrameCache:
@@ -36,7 +38,11 @@ class FrameCache:
             folder: Of all producers; each has a folder of its own in it.
             producer: All that decides what is said about an image: network, digest of its weights,
                 settings.
+
+        Raises:
+            InputError: There is a file in its way, or the place cannot be looked into.
         """
+        _check_no_file(folder)
         slug = re.sub(r"[^A-Za-z0-9.-]+", "-", producer)[:_SLUG_LENGTH].strip("-.")
         self.folder = folder / f"{slug}-{hashlib.sha256(producer.encode()).hexdigest()[:16]}"
 
@@ -56,7 +62,7 @@ class FrameCache:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _refused(path, "read", error) from error
         try:
             # Arrays are stored as they are, so nothing can be larger than the file.
             return read_npz(path, most_bytes=size)
@@ -64,6 +70,9 @@ class FrameCache:
             return None
         except (ValueError, InputError) as error:
             log.warning("what is kept of %s in %s is damaged (%s): made again", name, path, error)
+            # Where it may not be removed it cannot be made again either, and that is said then.
+            with suppress(OSError):
+                path.unlink()
             return None
 
     def put(self, name: str, image: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
@@ -75,16 +84,18 @@ class FrameCache:
         if any(array.dtype.kind not in "biuf" for array in arrays.values()):
             raise ValueError("only arrays of numbers can be kept: nothing is ever unpickled")
         path = self._path(name, image)
-        with disk_errors_in_words(path.parent):
+        part = path.with_name(f".{path.stem}.{uuid4().hex}.part")
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.stem}.{uuid4().hex}.part")
-            try:
-                with part.open("xb") as file:
-                    np.savez(file, **dict(arrays))  # type: ignore[arg-type]
-                part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
+            with part.open("xb") as file:
+                np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+            part.replace(path)
+        except BaseException as error:
+            with suppress(OSError):
+                part.unlink()
+            if isinstance(error, OSError):
+                raise _refused(path.parent, "written", error) from error
+            raise
 
     def get_or_make(
         self, name: str, image: np.ndarray, make: Callable[[], Mapping[str, np.ndarray]]
@@ -101,8 +112,9 @@ class FrameCache:
         return found
 
     def has(self, name: str, image: np.ndarray) -> bool:
-        """Whether something is kept of this frame; it may yet turn out to be damaged."""
-        return self._path(name, image).is_file()
+        """Whether something whole is kept of this frame; a bit in it may yet have turned."""
+        path = self._path(name, image)
+        return path.is_file() and zipfile.is_zipfile(path)
 
     def _path(self, name: str, image: np.ndarray) -> Path:
         digest = hashlib.sha256(f"{name}\0{image.dtype}\0{image.shape}\0".encode())
@@ -132,8 +144,16 @@ def weights_digest(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
+def _check_no_file(folder: Path) -> None:
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        is_folder = there.is_dir()
+    except OSError as error:
+        raise _refused(folder, "read", error) from error
+    if not is_folder:
+        raise InputError(f"{there} is a file, not a folder", hint=_HINT)
+
+
+def _refused(path: Path, done: str, error: OSError) -> InputError:
     reason = (error.strerror or "refused").lower()
-    return InputError(
-        f"{path} cannot be read: {reason}", hint="choose another folder for what is kept of frames"
-    )
+    return InputError(f"{path} cannot be {done}: {reason}", hint=_HINT)

@@ -84,6 +84,11 @@ class Labels:
         """Whether there is a label of this frame; it may yet turn out to be damaged."""
         return self._cache.has(view.name, view.image)
 
+    @property
+    def producer(self) -> str:
+        """Who says it: the same for the same weights, whatever they are called."""
+        return self._cache.folder.name
+
     def __getstate__(self) -> dict[str, object]:
         """Without the teacher: another process loads its own."""
         return {**vars(self), "_teacher": None}

@@ -116,10 +116,10 @@ def _look_ahead(
 
 def _note(found: Ingredients, out: Path) -> Note:
     options = found.options
-    about = {"data": options.data, "prior": options.prior, "steps": found.steps}
+    about = {"data": options.data, "producers": found.hooks.producers, "steps": found.steps}
     about |= {"seed": options.loop.seed, "effective_batch": options.loop.effective_batch}
     if isinstance(options, Fin3rOptions):
-        return Note(labels_folder(options, out), {**about, "teacher": options.teacher})
+        return Note(labels_folder(options, out), about)
     return Note(priors_folder(options, out), about)
 
 

@@ -43,6 +43,11 @@ class InTurn:
                 yield hook
 
     @property
+    def producers(self) -> tuple[str, ...]:
+        """Who computes what frames are given."""
+        return tuple(hook.producer for hook in self.hooks if isinstance(hook, Labels | Priors))
+
+    @property
     def asks_networks(self) -> bool:
         """Whether anything has to be computed at all."""
         return any(isinstance(hook, Labels | Priors) for hook in self.hooks)

@@ -87,6 +87,7 @@ def test_a_torn_file_is_made_again_with_a_warning(
     cache.put("sa1b/7", image, label)
     path = the_file(cache)
     path.write_bytes(path.read_bytes()[:keep])
+    assert not cache.has("sa1b/7", image)
     with caplog.at_level(logging.WARNING):
         assert same(cache.get_or_make("sa1b/7", image, lambda: label), label)
     assert "sa1b/7" in caplog.text
@@ -100,7 +101,10 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, image: np.ndarray, label: Arra
     raw = bytearray(path.read_bytes())
     raw[raw.index(label["depth"].tobytes()) + 5] ^= 1
     path.write_bytes(raw)
+    assert cache.has("a", image)
     assert cache.get("a", image) is None
+    # So that it is made again by whoever can.
+    assert not cache.has("a", image) and not path.exists()
 
 
 def test_a_failed_write_leaves_nothing(
@@ -127,9 +131,15 @@ def test_a_file_in_the_place_of_the_folder(
 ) -> None:
     place = tmp_path / "labels"
     place.write_text("a note")
+    for folder in (place, place / "deeper"):
+        with pytest.raises(InputError, match="labels is a file, not a folder") as refused:
+            FrameCache(folder, "moge")
+        assert "--prior.maps" in refused.value.hint
+    place.unlink()
     cache = FrameCache(place, "moge")
-    assert cache.get("a", image) is None
-    with pytest.raises(OSError, match=r"Not a directory|File exists"):
+    place.write_text("a note")
+    assert cache.get("a", image) is None and not cache.has("a", image)
+    with pytest.raises(InputError, match=r"labels/.* cannot be written"):
         cache.put("a", image, label)
     assert place.read_text() == "a note"
 
