@@ -132,10 +132,10 @@ def _check_data(options: Options, batches: Batches) -> None:
     """Refuse data from which nothing can be learned.
 
     Raises:
-        UsageError: Single images, where pairs or the truth are needed.
+        UsageError: Single images where pairs are needed, or no depth where the truth is.
     """
     needs_truth = options.prior.model == "truth" and takes_point_maps(options)
-    needs_truth |= isinstance(options, Fin3rOptions) and options.teacher.model == "truth"
+    needs_truth |= not isinstance(options, Fin3rOptions) or options.teacher.model == "truth"
     for source in batches.sources:
         row = source.dataset
         if source.is_single and not isinstance(options, Fin3rOptions):
@@ -143,10 +143,10 @@ def _check_data(options: Options, batches: Batches) -> None:
                 f"{row.title} holds single images, and Align3R learns from pairs of one scene",
                 hint=f"leave {row.name} out of --data.data",
             )
-        if row.kind == "images" and needs_truth:
+        if needs_truth and not source.has_depth():
             raise UsageError(
                 f"{row.title} has no true depth to be learned from",
-                hint=f"leave {row.name} out of --data.data, or take a network instead of the truth",
+                hint=f"leave {row.name} out of --data.data; Fin3R also learns from a network",
             )
 
 

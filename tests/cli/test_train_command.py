@@ -23,8 +23,9 @@ from align3r.cli.train import SORTS, used
 from align3r.io.priors import PriorMap
 from align3r.io.result import load
 from align3r.train import priors, running
-from align3r.train.data import rules
+from align3r.train.data import footage, rules
 from align3r.train.filling import filled
+from align3r.train.ingredients import gather
 from align3r.train.options import Align3rOptions, DataOptions, Fin3rOptions, TrainedPriorOptions
 from align3r.train.record import read_log
 
@@ -293,6 +294,12 @@ LATER: list[tuple[str, int, str]] = [
     (FIN3R.replace("model truth", "model moge --teacher.weights none"), 6, "none"),
     (ALIGN3R.replace("model truth", "model depthpro --prior.weights none"), 6, "none"),
     (f"{FIN3R} --adapter none", 6, "none"),
+    (
+        ALIGN3R.replace("model truth", "model depthpro --prior.weights dust3r_dpt")
+        + " --prior.maps dust3r_dpt/config.json",
+        3,
+        "dust3r_dpt/config.json is a file, not a folder",
+    ),
 ]
 
 
@@ -321,6 +328,35 @@ def test_single_images_are_not_for_everybody(sort: str, tmp_path: Path, capsys: 
     cv2.imwrite(str(folder / "sa_1.jpg"), np.zeros((30, 40, 3), np.uint8))
     assert main(["train", *sort.split(), "--data.data", f"3@sa1b={tmp_path}", "--dry-run"]) == 2
     assert "SA-1B h" in capsys.readouterr().err
+
+
+def test_videos_without_depth_are_not_for_everybody(
+    world: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_view = footage._checked
+    monkeypatch.setattr(footage, "_checked", lambda view: replace(true_view(view), depth=None))
+    for words in (FIN3R, ALIGN3R, ALIGN3R.replace("truth", "moge")):
+        assert main([*words.split(), "--dry-run"]) == 2
+        assert "has no true depth to be learned from" in capsys.readouterr().err
+
+
+def test_other_weights_in_the_same_place_look_again(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = filled(
+        Align3rOptions(
+            data=DataOptions(data=("3@rendered=films:desk_orbit/1",)),
+            prior=TrainedPriorOptions(model="depthanything-small", weights="guess.bin"),
+        )
+    )
+    notes = []
+    for content in ("one", "two", "one"):
+        (world / "guess.bin").write_text(content)
+        found = gather(given, world / "noted", device=torch.device("cpu"))
+        notes.append(running._note(found, world / "noted"))
+    first, second, again = notes
+    first.write()
+    assert again.is_there() and not second.is_there()
 
 
 def test_what_can_be_refused_at_once_needs_no_torch(world: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import pickle
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from data_set_samples import SAMPLES, copied
 
 from align3r.datasets.table import dataset
 from align3r.errors import InputError, UsageError
+from align3r.train.data.footage import Footage
 from align3r.train.data.rules import RULES
 from align3r.train.data.shards import open_shard
 from align3r.train.data.shares import Share, parse_held_out, parse_share, parse_strides
@@ -316,3 +318,25 @@ def test_an_archive_that_changes_is_noticed(tmp_path: Path) -> None:
         shard.read(4)
     with pytest.raises(InputError):
         open_shard(tmp_path, "sa_1")
+
+
+def test_whether_anything_is_known_of_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"size": (48, 32), "frames": 3}
+    source = Source(Share("rendered", tmp_path, 1, ("bare_room/1",)), settings=settings)
+    whole = source.footage("bare_room/1")
+    assert source.has_depth()
+
+    def without(depth: Any) -> Footage:
+        return Footage(whole.length, lambda i: replace(whole.view(i), depth=depth))
+
+    def damaged(_i: int) -> SourceView:
+        raise InputError("cut short")
+
+    for depth in (None, np.full((32, 48), np.nan, np.float32)):
+        monkeypatch.setattr(source, "footage", lambda _name, depth=depth: without(depth))
+        assert not source.has_depth()
+    # What cannot be read is for others to say.
+    monkeypatch.setattr(source, "footage", lambda _name: Footage(3, damaged))
+    assert source.has_depth()

@@ -17,6 +17,8 @@ from align3r.train.data.rules import rule
 from align3r.train.data.shares import Share
 from align3r.train.data.values import SourceView
 
+_GLANCES = 4
+"""Frames that are looked at to find out what is known of all."""
 _KEPT = {"video": 64, "images": 4096, "samples": 1}
 """Open at a time: a video takes about a megabyte, a shard 45 kB and a while to look through."""
 
@@ -132,6 +134,21 @@ class Source:
                 last = error
         raise last
 
+    def has_depth(self) -> bool:
+        """Whether any of a few frames has a true depth; yes as well if none can be read."""
+        if self.dataset.kind == "images":
+            return False
+        read = False
+        for k in range(_GLANCES):
+            try:
+                view = self._at((k + 0.5) / _GLANCES)
+            except InputError:
+                continue
+            if view.has_depth:
+                return True
+            read = True
+        return not read
+
     def evenly(self, count: int) -> Iterator[SourceView]:
         """Frames that are spread evenly over the sequences and in them, to validate on.
 
@@ -139,10 +156,13 @@ class Source:
             InputError: Something cannot be read.
         """
         for k in range(count):
-            # Position over all sequences, as if they were of one length.
-            place = (k + 0.5) * len(self.names) / count
-            footage = self.footage(self.names[int(place)])
-            yield footage.view(int(place % 1 * footage.length))
+            yield self._at((k + 0.5) / count)
+
+    def _at(self, part: float) -> SourceView:
+        """The frame so far through all sequences, as if they were of one length."""
+        place = part * len(self.names)
+        footage = self.footage(self.names[int(place)])
+        return footage.view(int(place % 1 * footage.length))
 
     def _long_enough(self, names: Iterable[str], length: int) -> tuple[str, Footage]:
         for name in names:
