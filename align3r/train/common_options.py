@@ -16,6 +16,7 @@ FREE: Mapping[str, Any] = {"free": True}
 LOOSE: Mapping[str, Any] = {"free": True, "told": True}
 """Metadata of fields that a resumed run may change, and says so: what helps when it diverges."""
 _LARGEST_SEED = 2**63 - 1
+_LARGEST_ZOOM = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ class DataOptions:
     data: tuple[str, ...] = ()
     """What an epoch holds: SAMPLES@DATASET=ROOT, or SAMPLES@DATASET=ROOT:PATTERN,... for some of
     its sequences, such as 20000@sa1b=/data/sa1b."""
-    validation: tuple[str, ...] = ()
+    validation: tuple[str, ...] = field(default=(), metadata=FREE)
     """What is held out: DATASET=ROOT, or DATASET=ROOT:PATTERN,...; by default nothing is."""
     validation_samples: int = field(default=50, metadata=FREE)
     """Images of each held-out data set that are looked at, spread evenly over it."""
@@ -123,7 +124,7 @@ class DataOptions:
     half of them; 0: none. 16 as DUSt3R."""
     zoom: float = 1.0
     """Most by which an image is enlarged at random before it is cropped, so that focal lengths
-    vary; 1: none."""
+    vary, up to 10; 1: none."""
     jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.1)
     """Most by which brightness, contrast, saturation and hue change at random: three factors
     within 1 - x and 1 + x, and a part of the circle; four zeros: none."""
@@ -144,6 +145,8 @@ class DataOptions:
         check_number("data", "validation_samples", self.validation_samples, least=1)
         check_number("data", "crop_offset", self.crop_offset, least=0)
         check_number("data", "zoom", self.zoom, least=1)
+        if self.zoom > _LARGEST_ZOOM:
+            raise UsageError(f"--data.zoom is {self.zoom}", hint=f"it is at most {_LARGEST_ZOOM:g}")
         for value, most in zip(self.jitter, (1, 1, 1, 0.5), strict=True):
             if not 0 <= value <= most:
                 raise UsageError(

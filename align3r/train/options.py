@@ -243,7 +243,8 @@ def fill_data(data: DataOptions, student: StudentName) -> DataOptions:
             )
     if defaults.lengths == (2,) != lengths:
         raise UsageError(
-            f"{student} takes pairs, not samples of {lengths[0]}", hint="leave out --data.lengths"
+            f"{student} takes pairs, not samples of {', '.join(map(str, lengths))} views",
+            hint="leave out --data.lengths",
         )
     views = data.views_a_batch or max(defaults.views_a_batch, *lengths)
     return replace(data, sizes=sizes, lengths=lengths, views_a_batch=views)

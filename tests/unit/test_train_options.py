@@ -54,6 +54,8 @@ WRONG: list[tuple[type, dict[str, Any]]] = [
     (DataOptions, {"lengths": (2, 0)}),
     (DataOptions, {"lengths": (2, 5), "views_a_batch": 4}),
     (DataOptions, {"zoom": 0.5}),
+    (DataOptions, {"zoom": 11.0}),
+    (DataOptions, {"zoom": float("nan")}),
     (DataOptions, {"crop_offset": -1}),
     (DataOptions, {"jitter": (0.5, 0.5, 0.5, 0.6)}),
     (DataOptions, {"jitter": (0.5, float("nan"), 0.5, 0.1)}),
@@ -149,3 +151,13 @@ def test_every_field_is_explained() -> None:
 def test_options_are_read_without_torch() -> None:
     program = "import sys, align3r.train.options; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_all_lengths_that_no_pair_network_takes_are_named() -> None:
+    with pytest.raises(UsageError, match="takes pairs, not samples of 2, 3 views"):
+        fill_data(DataOptions(lengths=(2, 3)), "dust3r")
+
+
+def test_what_is_held_out_may_change_on_the_way() -> None:
+    free = {f.name for f in dataclasses.fields(DataOptions) if f.metadata.get("free")}
+    assert free == {"validation", "validation_samples"}
