@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from align3r.errors import InputError, UsageError
 from align3r.evaluate.metrics import MogePrediction, MogeTruth, average_rows, moge_errors
 from align3r.evaluate.metrics.resizing import resize_depth
 from align3r.io.fitting import FITS, NetworkPlan, resized_size
@@ -52,19 +53,39 @@ def validate(
 
     Raises:
         InputError: A frame cannot be read, or is too small.
+        UsageError: None of the frames of a data set has a true depth.
     """
     out: dict[str, float] = {}
     training = network.training
     network.eval()
     for done, (name, frames) in enumerate(held_out.items()):
         report("validation", done, len(held_out))
-        given = frames() if labelled is None else map(labelled, frames())
-        rows = [errors_of(network, view, long_side) for view in given if view.depth is not None]
-        means = average_rows(rows) if rows else {}
+        means = average_rows(_rows(network, name, frames(), long_side, labelled))
         out |= {f"{name}/{metric}": means[metric] for metric in MEASURED if metric in means}
     report("validation", len(held_out), len(held_out))
     network.train(training)
     return out
+
+
+def _rows(
+    network: nn.Module,
+    name: str,
+    frames: Iterable[SourceView],
+    long_side: int,
+    labelled: Callable[[SourceView], SourceView] | None,
+) -> list[dict[str, float]]:
+    rows, count = [], 0
+    for view in frames:
+        count += 1
+        if view.has_depth:
+            given = view if labelled is None else labelled(view)
+            rows.append(errors_of(network, given, long_side))
+    if not rows:
+        raise UsageError(
+            f"none of the {count} frames of {name} has a true depth",
+            hint=f"leave {name} out of --data.validation",
+        )
+    return rows
 
 
 def errors_of(network: nn.Module, view: SourceView, long_side: int) -> dict[str, float]:
@@ -95,7 +116,14 @@ def own_depth(network: nn.Module, view: SourceView, long_side: int) -> np.ndarra
         InputError: The frame is too small.
     """
     height, width = view.image.shape[:2]
-    fit = FITS[fit_of(network)]((width, height), long_side)
+    try:
+        fit = FITS[fit_of(network)]((width, height), long_side)
+    except InputError as error:
+        raise InputError(
+            f"{view.name} is held out and too small or too flat: it is {width}x{height}, seen at "
+            f"--data.sizes of up to {long_side}",
+            hint="leave it out of --data.validation, or train with larger --data.sizes",
+        ) from error
     device = next(network.parameters()).device
     image = torch.tensor(fit.apply(view.image)).to(device).permute(2, 0, 1) / 255
     maps = None

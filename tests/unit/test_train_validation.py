@@ -110,8 +110,17 @@ def test_means_of_each_data_set() -> None:
 
 
 def test_data_without_depth_measures_nothing() -> None:
-    unknown = replace(frame(), depth=None)
-    assert validate(make("dust3r"), {"sa1b": lambda: [unknown]}, SILENT, long_side=48) == {}
+    nothing = np.full((60, 90), np.nan, np.float32)
+    for unknown in (replace(frame(), depth=None), replace(frame(), depth=nothing)):
+        held_out = {"re10k": lambda view=unknown: [view, view]}
+        with pytest.raises(UsageError, match="none of the 2 frames of re10k has a true depth"):
+            validate(make("dust3r"), held_out, SILENT, long_side=48)  # type: ignore[arg-type]
+
+
+def test_a_frame_too_small_is_said_in_options_of_a_training() -> None:
+    with pytest.raises(InputError, match="some/0 is held out and too small") as refused:
+        own_depth(make("dust3r"), frame(size=(20, 30)), 48)
+    assert "--data.sizes" in refused.value.hint
 
 
 def test_frames_are_labelled_for_networks_that_look_at_depth() -> None:
