@@ -41,6 +41,11 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """The widest floats of a device: Apple's GPUs have none of 64 bits."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def free_memory_bytes() -> int:
     """Main memory that can be used without swapping."""
     try:

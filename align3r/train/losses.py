@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from align3r.device import exact_dtype
+
 Distance = Literal["l2", "l2sq"]
 Normaliser = Literal["z", "ray"]
 
@@ -195,7 +197,8 @@ def affine_invariant_errors(depth: Tensor, label: Tensor, valid: Tensor) -> Tens
         nan for an image without a valid pixel.
     """
     mask = valid.flatten(1)
-    d, target = (torch.where(valid, x, 1.0).flatten(1).double() for x in (depth, label))
+    exact = exact_dtype(depth.device)
+    d, target = (torch.where(valid, x, 1.0).flatten(1).to(exact) for x in (depth, label))
     weight = mask / target.square()
     weight = weight / weight.sum(1, keepdim=True)
     centre, level = ((weight * x).sum(1, keepdim=True) for x in (d, target))

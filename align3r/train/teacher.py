@@ -56,7 +56,7 @@ class MogeTeacher:
         pixels = torch.tensor(image).to(self.device).permute(2, 0, 1)[None] / 255
         found = estimate(self.network, pixels, tokens=self.tokens, reprojects=False)
         depth = torch.where(found.mask, found.depth, torch.nan)[0].float().cpu().numpy()
-        k = found.intrinsics[0].double().cpu().numpy()
+        k = found.intrinsics[0].cpu().double().numpy()
         # Negative: only a mirrored view would explain the points.
         has_camera = bool(k[0, 0] > 0)
         return Label(depth, _in_pixels(k, image.shape) if has_camera else None)

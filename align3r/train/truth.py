@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from align3r.device import exact_dtype
 from align3r.train.data.values import Batch
 from align3r.train.losses import in_first_camera
 
@@ -24,9 +25,12 @@ def rays(size: tuple[int, ...], intrinsics: Tensor) -> Tensor:
 
 def points_in_first_camera(batch: Batch) -> Tensor:
     """(B, S, H, W, 3) true points of all views, as the first camera of each sample sees them."""
-    # In float64: far from the origin of the world float32 has no millimetres.
-    own = rays(batch.depth.shape[-2:], batch.intrinsics.double()) * batch.depth.double()[..., None]
-    pose = batch.world_from_cam.double()
+    # Far from the origin of the world float32 has no millimetres: a world about the first camera.
+    exact = exact_dtype(batch.depth.device)
+    depth, intrinsics = batch.depth.to(exact), batch.intrinsics.to(exact)
+    own = rays(depth.shape[-2:], intrinsics) * depth[..., None]
+    pose = batch.world_from_cam.to(exact, copy=True)
+    pose[..., :3, 3] -= pose[:, :1, :3, 3].clone()
     world = torch.einsum("bshwj,bsij->bshwi", own, pose[..., :3, :3])
     world = world + pose[..., None, None, :3, 3]
     seen = [in_first_camera(points, pose[:, 0]) for points in world.unbind(1)]

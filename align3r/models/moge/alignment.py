@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from align3r.device import exact_dtype
+
 _ANCHORS = 256
 """Anchors that are tried at a time: memory, not results, depends on it."""
 
@@ -42,7 +44,8 @@ def fit_scale(x: Tensor, y: Tensor, weights: Tensor, limit: float = math.inf) ->
     Returns:
         (...,) scale and error, no shift; the scale is nan where no x with a weight differs from 0.
     """
-    x, y, w = (t.double() for t in torch.broadcast_tensors(x, y, weights))
+    exact = exact_dtype(x.device)
+    x, y, w = (t.to(exact) for t in torch.broadcast_tensors(x, y, weights))
     seen = (x != 0) & (w > 0)
     x, y = torch.where(x < 0, -x, x), torch.where(x < 0, -y, y)
     at_rest = torch.where(seen, 0, (w * y.abs()).clamp(max=limit)).sum(-1)
@@ -51,7 +54,7 @@ def fit_scale(x: Tensor, y: Tensor, weights: Tensor, limit: float = math.inf) ->
     reach = torch.where(seen, limit / (w * x), math.inf)
     below, above = ratio - reach, ratio + reach
     below, above = below.nan_to_num(nan=math.inf), above.nan_to_num(nan=math.inf)
-    terms = torch.stack([w * x, w * y, seen.double()])
+    terms = torch.stack([w * x, w * y, seen.to(exact)])
     falling, middle, risen = (_sums_up_to(ratio, ends, terms) for ends in (below, ratio, above))
     slope, level = (2 * middle - falling - risen)[0], (falling - 2 * middle + risen)[1]
     inside = (falling - risen)[2]
@@ -86,7 +89,7 @@ def fit_scale_and_shift(
     Returns:
         Scales may be 0 or below: such a fit is none. They are nan where no point has a weight.
     """
-    x, y, w = source.double(), target.double(), weights.double()
+    x, y, w = (t.to(exact_dtype(t.device)) for t in (source, target, weights))
     if not any(shifted):
         flat = fit_scale(x.flatten(1), y.flatten(1), w.repeat_interleave(x.shape[2], 1), limit)
         return flat._replace(shift=torch.zeros_like(x[:, 0]))
