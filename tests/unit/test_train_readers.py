@@ -86,7 +86,7 @@ def test_readers_do_as_they_are_told_the_second_time() -> None:
     os.kill(reader, signal.SIGTERM)
     assert reader in {next(made) for _ in range(20)}
     os.kill(reader, signal.SIGTERM)
-    with pytest.raises(RuntimeError, match="killed|exited"):
+    with pytest.raises(RuntimeError, match=r"killed|exited"):
         for _ in range(200):
             next(made)
 

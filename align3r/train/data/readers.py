@@ -20,6 +20,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def started(found: DataLoader[Made]) -> Iterator[Made]:
     """What a loader makes; its readers, if any, begin here, and have `begin` to begin with."""
+    if not found.num_workers:
+        return iter(found)
     with _held_back():
         return iter(found)
 
