@@ -64,7 +64,8 @@ def read_checkpoint(folder: Path, name: str) -> None:
     if name.startswith("signed/") and broken.suffix == ".safetensors":
         about = broken.with_name("checkpoint.json")
         content = json.loads(about.read_text())
-        content["sha256"] = hashlib.sha256(broken.read_bytes()).hexdigest()
+        signed = json.dumps(content["state"], sort_keys=True).encode() + broken.read_bytes()
+        content["sha256"] = hashlib.sha256(signed).hexdigest()
         about.write_text(json.dumps(content))
     found = checkpoints.read_checkpoint(folder / name.split("/")[0], 3)
     for tensor in found.tensors.values():

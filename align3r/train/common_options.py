@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -172,7 +172,7 @@ def check_number(group: str, name: str, value: float | None, *, least: float) ->
     Raises:
         UsageError: `value` is one, and is no None; the message names the flag.
     """
-    if value is None or (value >= least and math.isfinite(value)):
+    if value is None or least <= value <= sys.float_info.max:
         return
     flag = f"{group}.{name}" if group else name
     raise UsageError(f"--{flag.replace('_', '-')} is {value}", hint=f"it is at least {least}")

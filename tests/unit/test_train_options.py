@@ -161,3 +161,8 @@ def test_all_lengths_that_no_pair_network_takes_are_named() -> None:
 def test_what_is_held_out_may_change_on_the_way() -> None:
     free = {f.name for f in dataclasses.fields(DataOptions) if f.metadata.get("free")}
     assert free == {"validation", "validation_samples"}
+
+
+def test_a_whole_number_beyond_all_floats_is_refused() -> None:
+    with pytest.raises(UsageError, match="warmup-epochs"):
+        LoopOptions(warmup_epochs=10**400)
