@@ -18,7 +18,7 @@ _UNUSED = re.compile(
     r"mask_token$|prediction_head\.|dec_blocks2_pc\.|.*\.refinenet4\.resConfUnit1\."
 )
 _ALIAS = re.compile(r"(.*\.scratch\.)layer_rn\.([0-3])(\.weight)")
-_SIZES = (
+SIZES = (
     "patch_size",
     "enc_embed_dim",
     "enc_depth",
@@ -27,6 +27,7 @@ _SIZES = (
     "dec_depth",
     "dec_num_heads",
 )
+"""Arguments that count something, under the names of `CrocoArchitecture`."""
 _MOST = 1 << 16
 _MOST_BLOCKS = 1000
 _MOST_RATIO = 1e6
@@ -73,7 +74,7 @@ def architecture_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: A value that no network of this family has here.
     """
-    given: dict[str, Any] = {**counts(config, _SIZES)}
+    given: dict[str, Any] = {**counts(config, SIZES)}
     sizes = CrocoArchitecture(**given)
     for part in ("enc", "dec"):
         check_heads(sizes, f"{part}_embed_dim", f"{part}_num_heads")

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -96,20 +96,6 @@ class FrameCache:
             if isinstance(error, OSError):
                 raise _refused(path.parent, "written", error) from error
             raise
-
-    def get_or_make(
-        self, name: str, image: np.ndarray, make: Callable[[], Mapping[str, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        """What is kept of this frame; made and kept when there is nothing.
-
-        Raises:
-            InputError: The folder cannot be read or written, or there is no space left.
-        """
-        found = self.get(name, image)
-        if found is None:
-            found = dict(make())
-            self.put(name, image, found)
-        return found
 
     def has(self, name: str, image: np.ndarray) -> bool:
         """Whether something whole is kept of this frame; a bit in it may yet have turned."""

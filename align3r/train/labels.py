@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
 
 from align3r.device import exact_convolutions
-from align3r.errors import InputError
+from align3r.train.asking import Asked
 from align3r.train.data.values import SourceView
 from align3r.train.frame_cache import FrameCache
 from align3r.train.options import TeacherOptions
@@ -41,27 +40,10 @@ class LaterTeacher:
         return make_teacher(self.options, device=self.device)
 
 
-class Labels:
-    """Gives frames the labels of a teacher, who is only asked about frames that are new.
+class Labels(Asked[Teacher]):
+    """Gives frames the labels of a teacher, who is only asked about frames that are new."""
 
-    The teacher is loaded when it is first asked. It may be on a GPU, where a process that reads
-    data for another cannot follow: there, all frames have to be labelled ahead.
-    """
-
-    def __init__(
-        self, cache: FrameCache, make: Callable[[], Teacher], *, device: torch.device
-    ) -> None:
-        """Open a cache; nothing is loaded or written yet.
-
-        Args:
-            cache: Of this teacher.
-            make: Loads the teacher.
-            device: Where it computes.
-        """
-        self._cache = cache
-        self._make = make
-        self._device = device
-        self._teacher: Teacher | None = None
+    what = "label"
 
     def __call__(self, view: SourceView) -> SourceView:
         """The frame with its label; and with the teacher's camera, if it has none of its own.
@@ -73,25 +55,14 @@ class Labels:
         """
         label = self._kept(view)
         if label is None:
-            kept = packed(self._ask(view))
+            teacher = self._loaded(view)
+            with exact_convolutions(self._device):
+                kept = packed(teacher(view.image))
             self._cache.put(view.name, view.image, kept)
             label = unpacked(kept)
         height, width = view.image.shape[:2]
         known = view.intrinsics if view.intrinsics is not None else label.intrinsics
         return replace(view, label=picked(label.depth, (height, width)), intrinsics=known)
-
-    def has(self, view: SourceView) -> bool:
-        """Whether there is a label of this frame; it may yet turn out to be damaged."""
-        return self._cache.has(view.name, view.image)
-
-    @property
-    def producer(self) -> str:
-        """Who says it: the same for the same weights, whatever they are called."""
-        return self._cache.folder.name
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without the teacher: another process loads its own."""
-        return {**vars(self), "_teacher": None}
 
     def _kept(self, view: SourceView) -> Label | None:
         arrays = self._cache.get(view.name, view.image)
@@ -102,18 +73,6 @@ class Labels:
         except (KeyError, ValueError) as error:
             log.warning("the label of %s is damaged (%s): made again", view.name, error)
             return None
-
-    def _ask(self, view: SourceView) -> Label:
-        if self._device.type != "cpu" and get_worker_info() is not None:
-            raise InputError(
-                f"there is no label of {view.name}, and the teacher is in another process",
-                hint="label all frames before the training with --prepare, or read them with "
-                "--loop.workers 0",
-            )
-        if self._teacher is None:
-            self._teacher = self._make()
-        with exact_convolutions(self._device):
-            return self._teacher(view.image)
 
 
 def make_labels(

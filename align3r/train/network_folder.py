@@ -13,20 +13,9 @@ from align3r.io.whole import whole_or_nothing
 from align3r.models.architecture import PairArchitecture
 from align3r.models.checkpoint import CONFIG, TENSORS
 from align3r.models.pair_network import PairNetwork
+from align3r.models.upstream import SIZES
 
-_SIZES = (
-    "patch_size",
-    "enc_embed_dim",
-    "enc_depth",
-    "enc_num_heads",
-    "dec_embed_dim",
-    "dec_depth",
-    "dec_num_heads",
-    "mlp_ratio",
-    "head_type",
-    "depth_mode",
-    "conf_mode",
-)
+_ARGUMENTS = (*SIZES, "mlp_ratio", "head_type", "depth_mode", "conf_mode")
 
 
 def save_pair_network(network: PairNetwork, folder: Path) -> None:
@@ -57,7 +46,7 @@ def upstream_config(architecture: PairArchitecture) -> dict[str, Any]:
     The point-map branch and the widths of the heads are not among them: they show in the tensors.
     """
     return {
-        **{name: getattr(architecture, name) for name in _SIZES},
+        **{name: getattr(architecture, name) for name in _ARGUMENTS},
         "pos_embed": f"RoPE{architecture.rope_base:g}",
         "output_mode": "pts3d",
         "patch_embed_cls": "PatchEmbedDust3R",

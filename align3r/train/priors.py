@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
 
 from align3r.config import PriorOptions
 from align3r.device import exact_convolutions
-from align3r.errors import InputError, SolveError
+from align3r.errors import SolveError
 from align3r.models.weights import locate
 from align3r.mono.network import DepthNetwork
 from align3r.mono.registry import make_depth_network
+from align3r.train.asking import Asked
 from align3r.train.data.values import SourceView, UnfitFrameError
 from align3r.train.frame_cache import FrameCache, weights_digest
 
@@ -60,27 +60,10 @@ class LaterNetwork:
         return make_depth_network(options, self.name, device=self.device, dtype=torch.float32)
 
 
-class Priors:
-    """Gives frames what a monocular network says of them; it is asked once about each.
+class Priors(Asked[DepthNetwork]):
+    """Gives frames what a monocular network says of them."""
 
-    The network may be on a GPU, where a process that reads data for another cannot follow: there,
-    all frames have to be seen ahead.
-    """
-
-    def __init__(
-        self, cache: FrameCache, make: Callable[[], DepthNetwork], *, device: torch.device
-    ) -> None:
-        """Open a cache; nothing is loaded or written yet.
-
-        Args:
-            cache: Of this network.
-            make: Loads it.
-            device: Where it computes.
-        """
-        self._cache = cache
-        self._make = make
-        self._device = device
-        self._network: DepthNetwork | None = None
+    what = "depth"
 
     def __call__(self, view: SourceView) -> SourceView:
         """The frame with raw disparity or depth at its size.
@@ -98,34 +81,14 @@ class Priors:
             self._cache.put(view.name, view.image, {_VALUES: values})
         return replace(view, prior=values.astype(np.float32))
 
-    def has(self, view: SourceView) -> bool:
-        """Whether something is kept of this frame; it may yet turn out to be damaged."""
-        return self._cache.has(view.name, view.image)
-
-    @property
-    def producer(self) -> str:
-        """Who says it: the same for the same weights, whatever they are called."""
-        return self._cache.folder.name
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without the network: another process loads its own."""
-        return {**vars(self), "_network": None}
-
     def _ask(self, view: SourceView) -> np.ndarray:
         """(H, W) float16: errs by 2^-11 of each value at most."""
-        if self._device.type != "cpu" and get_worker_info() is not None:
-            raise InputError(
-                f"there is no depth kept of {view.name}, and the network is in another process",
-                hint="compute all of it before the training with --prepare, or read the frames "
-                "with --loop.workers 0",
-            )
-        if self._network is None:
-            self._network = self._make()
+        network = self._loaded(view)
         with exact_convolutions(self._device):
-            (found,) = self._network([view.image])
+            (found,) = network([view.image])
         if not np.isfinite(found.values).all():
             raise SolveError(
-                f"{self._network.name} answers numbers that are not finite for {view.name}",
+                f"{network.name} answers numbers that are not finite for {view.name}",
                 hint="leave this frame out, or choose another --prior.model",
             )
         return np.asarray(np.clip(found.values, -_LARGEST, _LARGEST), np.float16)

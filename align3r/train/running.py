@@ -53,7 +53,9 @@ def train(options: Options, out: Path, *, progress: bool | Progress = False) -> 
             # Before hours go by for a folder that nothing can be trained in.
             open_folder(out, options, resume=True)
         _look_ahead(found, out, processes, progress=progress, again=False)
-    feed = Feed(found.batches.mixture.epoch, partial(_steps, found, processes.device))
+    feed = Feed(
+        found.batches.mixture.epoch, partial(_steps, found, pin=processes.device.type == "cuda")
+    )
     result = loop.train(task, feed, options.loop, out, run=options, resume=True, progress=progress)
     return result if processes.is_first else None
 
@@ -124,7 +126,7 @@ def _note(found: Ingredients, out: Path) -> Note:
 
 
 def _steps(
-    found: Ingredients, device: torch.device, first: int, rank: int, world: int
+    found: Ingredients, first: int, rank: int, world: int, *, pin: bool
 ) -> Iterator[tuple[int, list[Batch]]]:
     return loader(
         found.batches,
@@ -133,5 +135,5 @@ def _steps(
         rank=rank,
         world=world,
         workers=found.options.loop.workers,
-        pin=device.type == "cuda",
+        pin=pin,
     )

@@ -16,11 +16,10 @@ from align3r.errors import Align3rError
 from align3r.io.jsonable import jsonable, write_json
 from align3r.io.whole import disk_errors_in_words
 from align3r.progress import Report
+from align3r.train.asking import Asked
 from align3r.train.data.batches import Batches, Labelled
 from align3r.train.data.readers import begin, started
 from align3r.train.data.values import SourceView
-from align3r.train.labels import Labels
-from align3r.train.priors import Priors
 from align3r.train.processes import Processes
 
 
@@ -39,18 +38,18 @@ class InTurn:
     def missing(self, view: SourceView) -> Iterator[Labelled]:
         """Those who have nothing to say of the frame yet."""
         for hook in self.hooks:
-            if isinstance(hook, Labels | Priors) and not hook.has(view):
+            if isinstance(hook, Asked) and not hook.has(view):
                 yield hook
 
     @property
     def producers(self) -> tuple[str, ...]:
         """Who computes what frames are given."""
-        return tuple(hook.producer for hook in self.hooks if isinstance(hook, Labels | Priors))
+        return tuple(hook.producer for hook in self.hooks if isinstance(hook, Asked))
 
     @property
     def asks_networks(self) -> bool:
         """Whether anything has to be computed at all."""
-        return any(isinstance(hook, Labels | Priors) for hook in self.hooks)
+        return any(isinstance(hook, Asked) for hook in self.hooks)
 
 
 def see_ahead(

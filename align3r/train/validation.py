@@ -60,7 +60,7 @@ def validate(
     network.eval()
     for done, (name, frames) in enumerate(held_out.items()):
         report("validation", done, len(held_out))
-        means = average_rows(_rows(network, name, frames(), long_side, labelled))
+        means = average_rows(_rows(network, name, frames(), long_side=long_side, labelled=labelled))
         out |= {f"{name}/{metric}": means[metric] for metric in MEASURED if metric in means}
     report("validation", len(held_out), len(held_out))
     network.train(training)
@@ -71,6 +71,7 @@ def _rows(
     network: nn.Module,
     name: str,
     frames: Iterable[SourceView],
+    *,
     long_side: int,
     labelled: Callable[[SourceView], SourceView] | None,
 ) -> list[dict[str, float]]:

@@ -147,7 +147,9 @@ def test_overlapping_crops_overlap_and_know_where_they_are() -> None:
     view = ramps(240, 180)
     assert view.intrinsics is not None
     for seed in range(10):
-        parts = overlapping_crops(view, (48, 32), 4, np.random.default_rng(seed), NOTHING_RANDOM)
+        parts = overlapping_crops(
+            view, (48, 32), np.random.default_rng(seed), NOTHING_RANDOM, count=4
+        )
         boxes = []
         for part in parts:
             at = source_pixels(part, view.intrinsics)

@@ -224,7 +224,7 @@ def test_labels_are_sent_without_their_teacher(tmp_path: Path) -> None:
     labels = Labels(FrameCache(tmp_path, "counting 1"), Counting, device=CPU)
     labels(frame(0))
     sent = pickle.loads(pickle.dumps(labels))
-    assert sent._teacher is None and labels._teacher is not None
+    assert sent._network is None and labels._network is not None
     assert sent.has(frame(0)) and not sent.has(frame(1))
 
 

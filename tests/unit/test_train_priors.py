@@ -14,7 +14,7 @@ import torch
 
 from align3r.errors import InputError, SolveError, UsageError, WeightsError
 from align3r.io.priors import PriorMap
-from align3r.train import priors
+from align3r.train import asking
 from align3r.train.data.values import SourceView
 from align3r.train.frame_cache import FrameCache
 from align3r.train.priors import LaterNetwork, Priors, make_priors, true_priors
@@ -95,7 +95,7 @@ def test_a_reader_cannot_ask_a_network_on_a_gpu(
     view: SourceView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = Guess()
-    monkeypatch.setattr(priors, "get_worker_info", lambda: object())
+    monkeypatch.setattr(asking, "get_worker_info", lambda: object())
     on_gpu = priors_of(network, tmp_path, torch.device("cuda"))
     with pytest.raises(InputError, match="set/a/0") as caught:
         on_gpu(view)

@@ -122,7 +122,7 @@ class Batches(Dataset[Batch]):
         if not drawn.is_single:
             cut = tuple(crop(view, size, rng, self.crops) for view in views)
         elif self.single == "crops":
-            cut = overlapping_crops(views[0], size, length, rng, self.crops)
+            cut = overlapping_crops(views[0], size, rng, self.crops, count=length)
         else:
             cut = (crop(views[0], size, rng, self.crops),)
             cut *= length if self.single == "repeat" else 1

@@ -92,9 +92,9 @@ def crop(view: SourceView, size: Size, rng: np.random.Generator, settings: CropS
 
 
 def overlapping_crops(
-    view: SourceView, size: Size, count: int, rng: np.random.Generator, settings: CropSettings
+    view: SourceView, size: Size, rng: np.random.Generator, settings: CropSettings, *, count: int
 ) -> tuple[View, ...]:
-    """Several parts of what `crop` would show, any two of which overlap."""
+    """So many parts of what `crop` would show, any two of which overlap."""
     whole = _random_window(view, size, rng, settings)
     views = []
     for _ in range(count):
