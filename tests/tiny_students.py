@@ -7,39 +7,14 @@ from pathlib import Path
 
 import torch
 from adapters import make as make_pair_network
+from tiny_multiview import TINY_CUT3R, TINY_VGGT
 from torch import Tensor, nn
 
-from align3r.models.architecture import Cut3rArchitecture, DptSizes
 from align3r.models.cut3r.network import Cut3r
-from align3r.models.dinov2 import VitArchitecture
-from align3r.models.vggt.architecture import VggtArchitecture
 from align3r.models.vggt.loading import load_vggt
 from align3r.train.data.values import Batch
 
 GOLDEN = Path(__file__).parent / "golden" / "multiview"
-TINY_VGGT = VggtArchitecture(
-    encoder=VitArchitecture(embed_dim=32, depth=2, num_heads=2, image_size=56, registers=4),
-    depth=4,
-    num_heads=2,
-    camera_depth=2,
-    camera_heads=4,
-    levels=(0, 1, 2, 3),
-    dpt=DptSizes(feature_dim=16, last_dim=32, layer_dims=(8, 12, 16, 16)),
-)
-TINY_CUT3R = Cut3rArchitecture(
-    enc_embed_dim=32,
-    enc_depth=2,
-    enc_num_heads=2,
-    dec_embed_dim=16,
-    dec_depth=4,
-    dec_num_heads=4,
-    dpt=DptSizes(feature_dim=8, last_dim=4, layer_dims=(3, 4, 5, 6)),
-    state_size=10,
-    state_dec_num_heads=2,
-    local_mem_size=3,
-    ray_enc_depth=1,
-    ray_enc_num_heads=2,
-)
 SIZES = {"dust3r": (32, 48), "align3r": (32, 48), "cut3r": (32, 48), "vggt": (28, 42)}
 """(height, width) of images."""
 

@@ -11,25 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_multiview import TINY_VGGT
 
 from align3r.cli.main import main
 from align3r.io.result import load
-from align3r.models.architecture import DptSizes
-from align3r.models.dinov2 import VitArchitecture
-from align3r.models.vggt.architecture import VggtArchitecture
 
 CLIP = str(Path(__file__).resolve().parents[2] / "examples" / "clip.mp4")
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "multiview"
 SMALL = ["--max-frames", "4", "--size", "128", "--device", "cpu"]
-TINY_VGGT = VggtArchitecture(
-    encoder=VitArchitecture(embed_dim=32, depth=2, num_heads=2, image_size=56, registers=4),
-    depth=4,
-    num_heads=2,
-    camera_depth=2,
-    camera_heads=4,
-    levels=(0, 1, 2, 3),
-    dpt=DptSizes(feature_dim=16, last_dim=32, layer_dims=(8, 12, 16, 16)),
-)
 SIZES = {"vggt": 14, "cut3r": 16}
 Captured = pytest.CaptureFixture[str]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from test_vggt import FOLDER as NETWORK
-from test_vggt import TINY
+from tiny_multiview import TINY_VGGT
 
 from align3r.models.adapter_file import apply_adapter
 from align3r.models.lora import adapted_layers
@@ -22,7 +22,7 @@ EXACT = 1e-5
 
 @pytest.fixture(scope="module")
 def network() -> Vggt:
-    network = load_vggt(NETWORK / "vggt_tiny.safetensors", TINY)
+    network = load_vggt(NETWORK / "vggt_tiny.safetensors", TINY_VGGT)
     apply_adapter(network, FOLDER / "vggt_tiny_fin3r_lora.safetensors")
     return network
 

@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_multiview import TINY_VGGT
 from torch import Tensor
 
 from align3r.errors import InputError, WeightsError
-from align3r.models.architecture import DptSizes
 from align3r.models.catalogue import CATALOGUE
 from align3r.models.checkpoint import Checkpoint
-from align3r.models.dinov2 import VitArchitecture, normalized
+from align3r.models.dinov2 import normalized
 from align3r.models.rope import rotation
 from align3r.models.vggt import dense_head
-from align3r.models.vggt.architecture import VggtArchitecture
 from align3r.models.vggt.dense_head import (
     depth_and_confidence,
     place_embedding,
@@ -34,22 +33,13 @@ from align3r.models.vggt.scene import moved, see_scene, unprojected
 from align3r.models.view_plane import view_plane
 
 FOLDER = Path(__file__).parent / "multiview"
-TINY = VggtArchitecture(
-    encoder=VitArchitecture(embed_dim=32, depth=2, num_heads=2, image_size=56, registers=4),
-    depth=4,
-    num_heads=2,
-    camera_depth=2,
-    camera_heads=4,
-    levels=(0, 1, 2, 3),
-    dpt=DptSizes(feature_dim=16, last_dim=32, layer_dims=(8, 12, 16, 16)),
-)
 CASES = ["sq", "rect", "single"]
 EXACT = 1e-5
 
 
 @pytest.fixture(scope="module")
 def network() -> Vggt:
-    return load_vggt(FOLDER / "vggt_tiny.safetensors", TINY)
+    return load_vggt(FOLDER / "vggt_tiny.safetensors", TINY_VGGT)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +166,7 @@ def test_points_of_depth() -> None:
 def test_places() -> None:
     known = read("vggt_position.npz")
     tokens, positions = (torch.from_numpy(known[n]) for n in ("rope_tokens", "rope_pos_yx"))
-    rotate = rotation(positions[0], tokens.shape[-1], TINY.rope_base)
+    rotate = rotation(positions[0], tokens.shape[-1], TINY_VGGT.rope_base)
     near(rotate(tokens)[:1], known["rope_out"][:1], 2e-6)
     aspect = float(known["aspect_ratio"])
     near(view_plane((3, 5), aspect, like=torch.zeros(0)), known["uv_grid_w5_h3"], 1e-6)
@@ -245,7 +235,7 @@ def test_scenes_of_a_batch_do_not_see_each_other(
 
 def test_half_precision_stays_near(golden: dict[str, np.ndarray]) -> None:
     """The matrices of the trunk alone; bounds are about twice what was measured."""
-    network = load_vggt(FOLDER / "vggt_tiny.safetensors", TINY)
+    network = load_vggt(FOLDER / "vggt_tiny.safetensors", TINY_VGGT)
     network.aggregator.in_precision(torch.bfloat16)
     answer = network(images(golden, "rect"))
     assert answer.depth.dtype is answer.pose_encoding.dtype is torch.float32
@@ -262,7 +252,9 @@ def test_sizes_without_whole_patches_are_refused(network: Vggt, size: tuple[int,
 
 def test_a_pt_file_is_the_same(tmp_path: Path, golden: dict[str, np.ndarray]) -> None:
     torch.save(load_file(FOLDER / "vggt_tiny.safetensors"), tmp_path / "model.pt")
-    check_answer(load_vggt(tmp_path / "model.pt", TINY)(images(golden, "single")), golden, "single")
+    check_answer(
+        load_vggt(tmp_path / "model.pt", TINY_VGGT)(images(golden, "single")), golden, "single"
+    )
 
 
 PUBLIC = json.loads((FOLDER / "vggt_1b_tensors.json").read_text())

@@ -7,16 +7,17 @@ import shutil
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from tiny_multiview import TINY_CUT3R
 from torch import Tensor
 
 from align3r.errors import WeightsError
 from align3r.geometry.rigid import inverse_rigid
-from align3r.models.architecture import Cut3rArchitecture, DptSizes
 from align3r.models.catalogue import CATALOGUE
 from align3r.models.checkpoint import read_checkpoint
 from align3r.models.constructor import parse_constructor
@@ -27,20 +28,7 @@ from align3r.models.verify import verify
 from align3r.models.weights import is_available, locate
 
 HERE = Path(__file__).parents[1] / "golden" / "multiview"
-TINY = Cut3rArchitecture(
-    enc_embed_dim=32,
-    enc_depth=1,
-    enc_num_heads=2,
-    dec_embed_dim=16,
-    dec_depth=4,
-    dec_num_heads=4,
-    dpt=DptSizes(feature_dim=8, last_dim=4, layer_dims=(3, 4, 5, 6)),
-    state_size=10,
-    state_dec_num_heads=2,
-    local_mem_size=3,
-    ray_enc_depth=1,
-    ray_enc_num_heads=2,
-)
+TINY = replace(TINY_CUT3R, enc_depth=1)
 
 
 @pytest.fixture(scope="module")

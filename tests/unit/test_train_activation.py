@@ -9,16 +9,15 @@ import pytest
 import torch
 from adapters import make
 from networks import tiny
+from tiny_multiview import TINY_CUT3R, TINY_VGGT
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from align3r.models.architecture import Cut3rArchitecture, DptSizes
+from align3r.models.architecture import DptSizes
 from align3r.models.cut3r.network import Cut3r
-from align3r.models.dinov2 import VitArchitecture
 from align3r.models.lora import LoraSettings
 from align3r.models.pair_network import PairNetwork
 from align3r.models.transformer import EncoderBlock
-from align3r.models.vggt.architecture import VggtArchitecture
 from align3r.models.vggt.network import Vggt
 from align3r.train.activation import HEADS, checkpointed, exact_heads
 from align3r.train.lora import add_adapters
@@ -54,22 +53,7 @@ def dust3r(*, branch: bool = False, head: str = "dpt") -> Case:
 
 
 def cut3r() -> Case:
-    network = Cut3r(
-        Cut3rArchitecture(
-            enc_embed_dim=32,
-            enc_depth=2,
-            enc_num_heads=2,
-            dec_embed_dim=16,
-            dec_depth=4,
-            dec_num_heads=4,
-            dpt=DPT,
-            state_size=10,
-            state_dec_num_heads=2,
-            local_mem_size=3,
-            ray_enc_depth=1,
-            ray_enc_num_heads=2,
-        )
-    )
+    network = Cut3r(TINY_CUT3R)
     drawn(network)
     views = (images(3, 1, 3, 32, 48) * 2 - 1).unbind()
 
@@ -86,17 +70,7 @@ def cut3r() -> Case:
 
 
 def vggt() -> Case:
-    network = Vggt(
-        VggtArchitecture(
-            encoder=VitArchitecture(embed_dim=32, depth=2, num_heads=2, image_size=56, registers=4),
-            depth=4,
-            num_heads=2,
-            camera_depth=2,
-            camera_heads=4,
-            levels=(0, 1, 2, 3),
-            dpt=DptSizes(feature_dim=16, last_dim=32, layer_dims=(8, 12, 16, 16)),
-        )
-    )
+    network = Vggt(TINY_VGGT)
     drawn(network, 0.1)
     views = images(1, 3, 3, 42, 56)
 
