@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -132,21 +133,28 @@ def _check_data(options: Options, batches: Batches) -> None:
     """Refuse data from which nothing can be learned.
 
     Raises:
-        UsageError: Single images where pairs are needed, or no depth where the truth is.
+        UsageError: Single images where pairs are needed, or no depth or camera where the truth is.
     """
+    is_fin3r = isinstance(options, Fin3rOptions)
     needs_truth = options.prior.model == "truth" and takes_point_maps(options)
     needs_truth |= not isinstance(options, Fin3rOptions) or options.teacher.model == "truth"
     for source in batches.sources:
         row = source.dataset
-        if source.is_single and not isinstance(options, Fin3rOptions):
+        if source.is_single and not is_fin3r:
             raise UsageError(
                 f"{row.title} holds single images, and Align3R learns from pairs of one scene",
                 hint=f"leave {row.name} out of --data.data",
             )
-        if needs_truth and not source.has_depth():
+        if needs_truth and not source.has(attrgetter("has_depth")):
             raise UsageError(
                 f"{row.title} has no true depth to be learned from",
                 hint=f"leave {row.name} out of --data.data; Fin3R also learns from a network",
+            )
+        if not is_fin3r and not source.has(attrgetter("has_points")):
+            raise UsageError(
+                f"{row.title} has no camera poses, or no intrinsics, and Align3R learns where "
+                "points are in the world",
+                hint=f"leave {row.name} out of --data.data",
             )
 
 

@@ -340,6 +340,24 @@ def test_videos_without_depth_are_not_for_everybody(
         assert "has no true depth to be learned from" in capsys.readouterr().err
 
 
+def test_videos_without_cameras_are_not_for_align3r(
+    world: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_view = footage._checked
+    for part in ("intrinsics", "world_from_cam"):
+        for unknown in (None, np.full((4, 4), np.nan)):
+            monkeypatch.setattr(
+                footage,
+                "_checked",
+                lambda view, part=part, unknown=unknown: replace(
+                    true_view(view), **{part: unknown}
+                ),
+            )
+            assert main([*ALIGN3R.split(), "--dry-run"]) == 2
+            assert "has no camera poses, or no intrinsics" in capsys.readouterr().err
+            assert main([*FIN3R.split(), "--dry-run"]) == 0
+
+
 def test_other_weights_in_the_same_place_look_again(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import pickle
 import tarfile
 from collections import Counter
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -326,7 +327,7 @@ def test_whether_anything_is_known_of_depth(
     settings = {"size": (48, 32), "frames": 3}
     source = Source(Share("rendered", tmp_path, 1, ("bare_room/1",)), settings=settings)
     whole = source.footage("bare_room/1")
-    assert source.has_depth()
+    assert source.has(attrgetter("has_depth"))
 
     def without(depth: Any) -> Footage:
         return Footage(whole.length, lambda i: replace(whole.view(i), depth=depth))
@@ -336,7 +337,7 @@ def test_whether_anything_is_known_of_depth(
 
     for depth in (None, np.full((32, 48), np.nan, np.float32)):
         monkeypatch.setattr(source, "footage", lambda _name, depth=depth: without(depth))
-        assert not source.has_depth()
+        assert not source.has(attrgetter("has_depth"))
     # What cannot be read is for others to say.
     monkeypatch.setattr(source, "footage", lambda _name: Footage(3, damaged))
-    assert source.has_depth()
+    assert source.has(attrgetter("has_depth"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -134,8 +134,8 @@ class Source:
                 last = error
         raise last
 
-    def has_depth(self) -> bool:
-        """Whether any of a few frames has a true depth; yes as well if none can be read."""
+    def has(self, known: Callable[[SourceView], bool]) -> bool:
+        """Whether this is `known` of any of a few frames; yes as well if none can be read."""
         if self.dataset.kind == "images":
             return False
         read = False
@@ -144,7 +144,7 @@ class Source:
                 view = self._at((k + 0.5) / _GLANCES)
             except InputError:
                 continue
-            if view.has_depth:
+            if known(view):
                 return True
             read = True
         return not read

@@ -43,6 +43,12 @@ class SourceView:
         """Whether the true depth of any pixel is known."""
         return self.depth is not None and bool((self.depth > 0).any())
 
+    @property
+    def has_points(self) -> bool:
+        """Whether it is known where in the world any pixel is: depth, intrinsics and pose."""
+        camera = self.intrinsics, self.world_from_cam
+        return self.has_depth and all(x is not None and np.isfinite(x).all() for x in camera)
+
 
 @dataclass(frozen=True)
 class View:
